@@ -1,0 +1,287 @@
+"""The run configuration: one frozen tree, every field documented, every mistake named.
+
+Importing this module stays cheap: no torch, no vllm, no deepspeed. ``config_file.py`` reads the
+YAML. Class defaults are the vetted setting; a recipe states what differs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""What a run or a pool may be called: it becomes a folder or a key, so no slashes, no ``..``."""
+
+
+class _Section(BaseModel):
+    """Frozen, and an unknown field is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PluginConfig(BaseModel):
+    """A dotted path and the options of what it names. A bare string is a path without options."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    use: str
+    """``package.module:Class`` or ``path/to/file.py:Class``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_string(cls, value: Any) -> Any:
+        return {"use": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything beside ``use``."""
+        return dict(self.model_extra or {})
+
+
+def _checked_name(value: str) -> str:
+    if not NAME_PATTERN.fullmatch(value):
+        raise ValueError(
+            "a name has 1 to 128 letters, digits, '.', '_' or '-' and starts with a letter or digit"
+        )
+    return value
+
+
+class RunSection(_Section):
+    """Identity and length of the run."""
+
+    name: str = "run"
+    """Name of the run folder."""
+    folder: str = "runs"
+    """Where run folders live."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds draws, sampling and random rewards."""
+    steps: int = Field(default=100, ge=1)
+    """Steps in all; raising it later continues the run."""
+    checkpoint_every: int = Field(default=20, ge=1)
+    """Steps between checkpoints; the last step always makes one."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Newest checkpoints kept; older ones are removed after a newer one is safe."""
+
+    _name = field_validator("name")(_checked_name)
+
+
+class ModelSection(_Section):
+    """The policy."""
+
+    path: str
+    """A shipped name (``tiny-arithmetic``, ``smollm2-135m``), a local folder, or a hub name."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of learner and engine."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    """Attention of the learner's forward."""
+    gradient_checkpointing: bool = False
+    """Trade a second forward for activation memory."""
+
+
+class PromptSection(_Section):
+    """How a problem becomes tokens. Message-list prompts always go through the chat template."""
+
+    style: Literal["chat", "text"] = "chat"
+    """``chat``: a text prompt becomes a user turn of the model's chat template; ``text``: raw."""
+    system: str | None = None
+    """System turn in front, chat only."""
+    shots: tuple[tuple[str, str], ...] = ()
+    """Worked examples as [question, answer] turns in front, chat only."""
+    template: str = "{problem}"
+    """Text around a text prompt; ``{problem}`` is replaced."""
+    max_tokens: int = Field(default=2048, ge=1)
+    """A problem whose prompt is longer is a bad row."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if "{problem}" not in self.template:
+            raise ValueError(f"prompt.template = {self.template!r} must contain '{{problem}}'")
+        if self.style == "text" and (self.system is not None or self.shots):
+            raise ValueError("prompt.system and prompt.shots need prompt.style = chat")
+        return self
+
+
+class PoolSection(_Section):
+    """A named source of problems with its reward."""
+
+    name: str
+    """Unique; appears in logs and reports."""
+    source: str
+    """``arithmetic:TASK``, ``reasoning_gym:TASK``, ``datasets:NAME_OR_FOLDER``, a ``.jsonl`` or
+    ``.parquet`` file, or a plug-in path."""
+    options: dict[str, Any] = {}
+    """Options of the source."""
+    reward: PluginConfig | None = None
+    """This pool's reward; without one, ``scoring.reward``."""
+    held_out: int = Field(default=64, ge=0)
+    """Problems kept from training for evaluation, chosen by hash, never by order or seed."""
+
+    _name = field_validator("name")(_checked_name)
+
+
+class ScoringSection(_Section):
+    """Rewards and the limits around them."""
+
+    reward: PluginConfig | None = None
+    """Reward of every pool that names none."""
+    evaluation_reward: PluginConfig | None = None
+    """Scores held-out completions; without one, the pool's reward."""
+    workers: int = Field(default=1, ge=1)
+    """Worker processes."""
+    time_limit_s: float = Field(default=5.0, gt=0)
+    """Wall time for one completion, from dispatch; then the worker is killed and replaced."""
+    memory_limit_gib: float = Field(default=2.0, gt=0)
+    """Address space of a worker."""
+    max_infra_frac: float = Field(default=0.2, ge=0, le=1)
+    """A step with a larger share of scorer faults (not the model's) stops the run."""
+
+
+class RolloutSection(_Section):
+    """How completions are sampled."""
+
+    problems_per_step: int = Field(default=16, ge=1)
+    """Problems drawn per step."""
+    group_size: int = Field(default=8, ge=2)
+    """Completions per problem. At least 2: an advantage compares a completion with its group."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Sampling temperature; logprobs are of the tempered distribution."""
+    max_completion_tokens: int = Field(default=2048, ge=1)
+    """Longest completion; longer ones are cut with finish_reason ``length``."""
+    replacement: bool = False
+    """Draw problems inside a pool with replacement (DUMP's code); else each once per pass."""
+    vllm: dict[str, Any] = {}
+    """Passed to vLLM's engine as they are; they win over what rlreason derives."""
+
+
+class AlgorithmSection(_Section):
+    """How completions become a gradient."""
+
+    advantage: Literal["group_normalized", "centered"] = "group_normalized"
+    """GRPO's (reward - mean) / (std + 1e-6), or Dr.GRPO's reward - mean."""
+    loss: Literal["clipped"] = "clipped"
+    """PPO's clipped surrogate, averaged over the update's tokens."""
+    clip_low: float = Field(default=0.2, ge=0, lt=1)
+    """Trust region below ratio 1."""
+    clip_high: float = Field(default=0.2, ge=0)
+    """Trust region above ratio 1; larger than clip_low is DAPO's clip-higher."""
+    updates_per_step: int = Field(default=1, ge=1)
+    """Optimizer updates per step; above 1 the later ones are slightly off-policy."""
+    kl: float = Field(default=0.0, ge=0)
+    """Coefficient of KL(policy, starting policy) in the loss; 0 loads no reference."""
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    """Schulman's estimators; k3 is unbiased and never negative."""
+    entropy_bonus: float = Field(default=0.0, ge=0)
+    """Coefficient of the mean token entropy, subtracted from the loss."""
+    importance_cap: float | None = Field(default=None, gt=0)
+    """Truncates per-token weights exp(learner - rollout logprob) that correct for the sampler;
+    null applies none."""
+
+
+class LearnerSection(_Section):
+    """The optimizer and its memory."""
+
+    learning_rate: float = Field(default=1e-6, gt=0)
+    """Peak learning rate of AdamW."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """After warm-up: constant, or down to 0 at run.steps."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps of linear warm-up."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled decay."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's moments."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradient norm is clipped to this."""
+    tokens_per_microbatch: int = Field(default=8192, ge=1)
+    """Positions of one forward and backward; bounds activation memory, changes no result."""
+    logits_chunk: int = Field(default=1024, ge=1)
+    """Tokens whose logits exist at once; bounds memory, changes no result."""
+    zero_stage: Literal[0, 1, 2, 3] = 0
+    """DeepSpeed ZeRO stage."""
+    mismatch_limit: float | None = Field(default=None, gt=0)
+    """Mean absolute gap (nats) between rollout and learner logprobs that stops the run as stale;
+    null: 1e-3 in float32, 0.1 in bfloat16."""
+    deepspeed: dict[str, Any] = {}
+    """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
+
+
+class ClusterSection(_Section):
+    """Where the parts live."""
+
+    backend: Literal["inline"] = "inline"
+    """``inline``: one process holds learner and engine."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of learner and engine; 0: one per core."""
+    deterministic: bool | None = None
+    """Bit-exact continuation after a kill; null: on CPU yes, on GPU no."""
+
+
+class EvaluationSection(_Section):
+    """Held-out evaluation."""
+
+    every: int = Field(default=20, ge=0)
+    """Steps between evaluations; the first and the last version are always evaluated unless 0."""
+    samples: int = Field(default=4, ge=0)
+    """Sampled completions per problem for avg@k and pass@k; 0: greedy only."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Temperature of the samples; the greedy answer is always taken too."""
+
+
+class LogSection(_Section):
+    """Trackers beside the run folder. Null is off; a mapping is passed to the tracker's init."""
+
+    wandb: dict[str, Any] | None = None
+    """``{project: ..., mode: offline, ...}``; needs the wandb extra."""
+    trackio: dict[str, Any] | None = None
+    """``{project: ...}``; needs the trackio extra."""
+
+
+class GrpoConfig(_Section):
+    """One GRPO run: what ``rlreason train`` reads for ``kind: grpo``."""
+
+    kind: Literal["grpo"] = "grpo"
+    """The kind of run."""
+    run: RunSection = RunSection()
+    model: ModelSection
+    prompt: PromptSection = PromptSection()
+    pools: tuple[PoolSection, ...] = Field(min_length=1)
+    curriculum: PluginConfig = PluginConfig(use="curricula.dump:Dump")
+    """How often each pool is drawn."""
+    scoring: ScoringSection = ScoringSection()
+    rollout: RolloutSection = RolloutSection()
+    algorithm: AlgorithmSection = AlgorithmSection()
+    learner: LearnerSection = LearnerSection()
+    cluster: ClusterSection = ClusterSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _pools_are_complete(self) -> Self:
+        names = [pool.name for pool in self.pools]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"pools: the names {repeated} occur twice; a pool's name is unique")
+        bare = [pool.name for pool in self.pools if pool.reward is None]
+        if bare and self.scoring.reward is None:
+            raise ValueError(
+                f"pools {bare} name no reward; set scoring.reward, or a reward in each pool"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _updates_fit_the_step(self) -> Self:
+        if self.algorithm.updates_per_step > self.rollout.problems_per_step:
+            raise ValueError(
+                f"algorithm.updates_per_step = {self.algorithm.updates_per_step} is more than "
+                f"rollout.problems_per_step = {self.rollout.problems_per_step}; an update needs "
+                "at least one group"
+            )
+        return self
+
+    def reward_of(self, pool: PoolSection) -> PluginConfig:
+        """The reward that scores ``pool`` in training."""
+        reward = pool.reward or self.scoring.reward
+        assert reward is not None, "checked by _pools_are_complete"
+        return reward

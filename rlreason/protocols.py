@@ -1,0 +1,170 @@
+"""Every seam of the system. A part that keeps one of these contracts fits; nothing is inherited.
+
+Curricula and rewards are the two that users write: see ``curricula/README.md`` and
+``rewards/README.md``. The others are kept by the adapters that ``build.py`` puts together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch, UpdateStats
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Reward(Protocol):
+    """Scores one completion. Runs in a worker process; must be deterministic and pure.
+
+    The completion is untrusted text: whatever it holds, return a score. Raise only when *our*
+    data is wrong (no answer where one is needed): the run then stops and names the problem.
+    A class may declare ``Config``, a pydantic model of its options; it is then built as
+    ``cls(Config(**options))``, else as ``cls(**options)``.
+    """
+
+    bounds: tuple[float, float]
+    """Lowest and highest value. The lowest is what a timeout or a crash scores."""
+
+    def __call__(self, problem: Problem, completion: str) -> float | Score:
+        """Score ``completion`` as an answer to ``problem``; a Score adds parts and an outcome."""
+        ...
+
+
+class Curriculum(Protocol):
+    """Decides how often each pool is drawn. Deterministic: chance lives in the pools alone.
+
+    Built as ``cls(pool_sizes, config)`` where ``pool_sizes`` maps each pool, in the order of the
+    recipe, to its number of training problems, and ``config`` is ``cls.Config`` filled from the
+    recipe's ``curriculum`` section.
+    """
+
+    def weights(self) -> dict[str, float]:
+        """Probability per pool, in the order of the recipe, summing to 1."""
+        ...
+
+    def observe(self, groups: Sequence[ScoredGroup]) -> None:
+        """Take in every scored group of a step: before any filter, never evaluation data."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that ``weights`` depends on, as JSON-ready values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state``; pools that differ from this run's are an error naming them."""
+        ...
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Pool -> the terms behind its weight, for the log ("why this pool")."""
+        ...
+
+
+class ProblemSource(Protocol):
+    """Reads or generates the problems of one pool."""
+
+    def read(self) -> Iterable[Mapping[str, Any]]:
+        """Raw rows in a stable order: ``prompt``, and optionally ``id``, ``answer``, ``metadata``.
+
+        Rows are checked by ``data/problems.py``; a source only maps its format onto these keys.
+        """
+        ...
+
+
+class ProblemPools(Protocol):
+    """Seeded, resumable draws of training problems."""
+
+    def draw(self, step: int, count: int, weights: Mapping[str, float]) -> list[Problem]:
+        """``count`` training problems of ``step``, pools chosen by ``weights``."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Cursors, as JSON-ready values."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from ``state``."""
+        ...
+
+
+class RolloutEngine(Protocol):
+    """Samples completions from the policy version that it was last given."""
+
+    policy_version: int
+
+    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
+        """Yield one group per problem as it finishes, in any order, sampled for training."""
+        ...
+
+    def evaluate(
+        self, problems: Sequence[Problem], *, samples: int, greedy: bool
+    ) -> Iterator[RolloutGroup]:
+        """Yield groups of ``samples`` completions (one if greedy) for evaluation."""
+        ...
+
+    def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
+        """Replace the weights by ``tensors`` (Hugging Face names) and drop every cache of them."""
+        ...
+
+
+class Scorer(Protocol):
+    """Scores groups in worker processes while the engine still samples."""
+
+    def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
+        """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
+        ...
+
+
+class Learner(Protocol):
+    """Holds the policy and its optimizer."""
+
+    def update(self, batches: Sequence[TrainBatch]) -> UpdateStats:
+        """One optimizer update per batch; non-finite numbers leave everything unchanged.
+
+        Raises:
+            StalePolicyError: Before any weight changes, if the rollout logprobs were not made
+                by the weights at the start of this call.
+        """
+        ...
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Current weights under their Hugging Face names, tied tensors once."""
+        ...
+
+    def export_policy(self, folder: Path) -> None:
+        """Write safetensors, config and tokenizer that transformers and vLLM load."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write optimizer, schedule and random state for an exact continuation."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Continue from ``save``'s folder."""
+        ...
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order."""
+        ...
+
+
+class WeightPublisher(Protocol):
+    """Hands a new policy version to every engine."""
+
+    def publish(self, version: int) -> None:
+        """Deliver the learner's weights as ``version``; returns when every engine holds it."""
+        ...
+
+
+class Sink(Protocol):
+    """Somewhere metrics go besides the run folder. May never stop or slow a run."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Record numbers of one step."""
+        ...
+
+    def close(self) -> None:
+        """Flush and leave."""
+        ...
