@@ -196,13 +196,13 @@ class LearnerSection(_Section):
     """Gradient norm is clipped to this."""
     tokens_per_microbatch: int = Field(default=8192, ge=1)
     """Positions of one forward and backward; bounds activation memory, changes no result."""
-    logits_chunk: int = Field(default=1024, ge=1)
-    """Tokens whose logits exist at once; bounds memory, changes no result."""
+    logits_mib: int = Field(default=512, ge=1)
+    """Memory for the float32 logits that exist at once; bounds memory, changes no result."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
     mismatch_limit: float | None = Field(default=None, gt=0)
     """Mean absolute gap (nats) between rollout and learner logprobs that stops the run as stale;
-    null: 1e-3 in float32, 0.1 in bfloat16."""
+    null: 1e-4 in float32, 0.1 in bfloat16."""
     deepspeed: dict[str, Any] = {}
     """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
 

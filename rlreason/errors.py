@@ -1,14 +1,14 @@
 """Everything rlreason raises on purpose.
 
     RlreasonError
-    +-- ConfigError        (ValueError)    a mistake in a recipe, an override or a path in it
-    +-- DataError          (ValueError)    problems that cannot be read, or too many bad rows
-    +-- PluginError        (ValueError)    a dotted path that does not load, or a plug-in that broke its contract
-    +-- ShapeError         (ValueError)    tensors that do not fit together
-    +-- CheckpointError    (RuntimeError)  a checkpoint or journal that is not what its manifest says
-    +-- RunLockedError     (RuntimeError)  another process holds the run folder
-    +-- StalePolicyError   (RuntimeError)  the engine samples from other weights than the learner holds
-    +-- TrainingStopped    (RuntimeError)  a run that cannot go on: repeated NaN, too many scorer faults
+    +-- ConfigError       (ValueError)
+    +-- DataError         (ValueError)
+    +-- PluginError       (ValueError)
+    +-- ShapeError        (ValueError)
+    +-- CheckpointError   (RuntimeError)
+    +-- RunLockedError    (RuntimeError)
+    +-- StalePolicyError  (RuntimeError)
+    +-- TrainingStopped   (RuntimeError)
 
 A message says where (file and line, dotted field, plug-in path, problem id), which value, which
 rule, and what to do. The command line prints it without a traceback.

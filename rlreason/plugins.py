@@ -27,7 +27,7 @@ def load_plugin(path: str, *, where: str) -> Any:
     """Import what ``path`` names.
 
     Args:
-        path: ``package.module:Class`` or ``file.py:Class``; files are relative to the current folder.
+        path: ``package.module:Class``, or ``file.py:Class`` relative to the current folder.
         where: The config field, for messages ("pools.add3.reward").
 
     Raises:
@@ -50,7 +50,7 @@ def load_plugin(path: str, *, where: str) -> Any:
 
 
 def build_plugin(path: str, options: dict[str, Any], *args: Any, where: str) -> Any:
-    """Load a class and make one: ``cls(*args, cls.Config(**options))``, or ``cls(*args, **options)``.
+    """Load a class and make one: ``cls(*args, cls.Config(**options))`` where it has a Config.
 
     Raises:
         PluginError: If the class does not load or refuses its options.
@@ -84,7 +84,8 @@ def _load_file(file: str, path: str, where: str) -> ModuleType:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, location)
-    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    assert spec is not None, "a .py file always has a spec"
+    assert spec.loader is not None, "a .py file always has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look the module up while it loads
     try:
@@ -101,7 +102,7 @@ def _load_module(name: str, path: str, where: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
             raise PluginError(
-                f"{where} = {path!r}: {name} needs the package {error.name!r}, which is not installed"
+                f"{where} = {path!r}: {name} needs the package {error.name!r}, not installed here"
             ) from error
         raise PluginError(
             f"{where} = {path!r}: no module {name!r}{_closest(name, _siblings(name))} "

@@ -89,6 +89,18 @@ class ProblemPools(Protocol):
         ...
 
 
+class PromptCodec(Protocol):
+    """Between problems and token ids: the only place that knows chat template and tokenizer."""
+
+    def encode(self, problem: Problem) -> tuple[int, ...]:
+        """Prompt token ids, chat template applied once."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Completion text without special tokens."""
+        ...
+
+
 class RolloutEngine(Protocol):
     """Samples completions from the policy version that it was last given."""
 
@@ -120,8 +132,10 @@ class Scorer(Protocol):
 class Learner(Protocol):
     """Holds the policy and its optimizer."""
 
-    def update(self, batches: Sequence[TrainBatch]) -> UpdateStats:
-        """One optimizer update per batch; non-finite numbers leave everything unchanged.
+    def update(self, batches: Sequence[TrainBatch], *, step: int) -> UpdateStats:
+        """One optimizer update per batch, at the learning rate of ``step``.
+
+        An update with a non-finite loss or gradient is skipped: nothing changes.
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made

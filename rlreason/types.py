@@ -141,16 +141,13 @@ class TrainSequence:
     loss_mask: tuple[bool, ...]
     """True on the tokens that the loss counts; never on the first, which nothing predicts."""
     advantages: tuple[float, ...]
-    rollout_logprobs: tuple[float, ...]
-    """Nats; 0 where loss_mask is False or where nothing was sampled (critique data)."""
+    rollout_logprobs: tuple[float, ...] | None
+    """Nats, 0 where loss_mask is False; None where nothing was sampled (critique data)."""
 
     def __post_init__(self) -> None:
-        lengths = {
-            len(self.token_ids),
-            len(self.loss_mask),
-            len(self.advantages),
-            len(self.rollout_logprobs),
-        }
+        lengths = {len(self.token_ids), len(self.loss_mask), len(self.advantages)}
+        if self.rollout_logprobs is not None:
+            lengths.add(len(self.rollout_logprobs))
         if len(lengths) != 1 or not self.token_ids:
             raise ValueError(f"per-token fields of a sequence differ in length: {sorted(lengths)}")
         if self.loss_mask[0]:

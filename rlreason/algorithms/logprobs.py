@@ -1,0 +1,75 @@
+"""Logprob and entropy of chosen tokens without ever holding tokens x vocabulary in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+
+def chunk_size(vocab_size: int, logits_mib: int) -> int:
+    """Tokens whose float32 logits fit into ``logits_mib``; at least 1."""
+    return max(1, logits_mib * 2**20 // (4 * vocab_size))
+
+
+def chunked_logprobs(
+    hidden: Tensor,
+    head: Callable[[Tensor], Tensor],
+    targets: Tensor,
+    *,
+    temperature: float,
+    chunk: int,
+    entropy_gradient: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Logprobs of ``targets`` and entropies, ``chunk`` tokens at a time.
+
+        logits     = head(hidden_t) / temperature          in float32
+        logprob_t  = logits[target_t] - logsumexp(logits)
+        entropy_t  = logsumexp(logits) - sum_v softmax(logits)_v * logits_v
+
+    With more than one chunk the backward pass recomputes each chunk's logits, so the peak is one
+    chunk's logits whatever the batch. With one chunk they are kept: recomputing would save nothing.
+
+    Args:
+        hidden: [tokens, width] last hidden states at the positions that predict ``targets``.
+        head: Language-model head, [n, width] -> [n, vocabulary].
+        targets: [tokens] int64 token ids.
+        temperature: Sampling temperature, so that logprobs are of the sampled distribution.
+        chunk: Tokens per chunk.
+        entropy_gradient: Whether the entropy carries a gradient (an entropy bonus needs it).
+
+    Returns:
+        ([tokens] float32 nats, [tokens] float32 nats).
+    """
+    spans = [slice(start, start + chunk) for start in range(0, len(targets), chunk)]
+    recompute = len(spans) > 1 and torch.is_grad_enabled()
+    parts = []
+    for span in spans:
+        args = (hidden[span], targets[span], head, temperature, entropy_gradient)
+        if recompute:
+            parts.append(checkpoint(_logprobs_of_chunk, *args, use_reentrant=False))
+        else:
+            parts.append(_logprobs_of_chunk(*args))
+    if not parts:
+        empty = hidden.new_zeros(0, dtype=torch.float32)
+        return empty, empty
+    logprobs, entropies = zip(*parts, strict=True)
+    return torch.cat(logprobs), torch.cat(entropies)
+
+
+def _logprobs_of_chunk(
+    hidden: Tensor,
+    targets: Tensor,
+    head: Callable[[Tensor], Tensor],
+    temperature: float,
+    entropy_gradient: bool,
+) -> tuple[Tensor, Tensor]:
+    logits = head(hidden).float() / temperature  # [n, vocabulary]
+    log_total = torch.logsumexp(logits, dim=-1)
+    logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - log_total
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+        probabilities = torch.exp(logits - log_total[:, None])
+        entropy = log_total - (probabilities * logits).sum(dim=-1)
+    return logprobs, entropy

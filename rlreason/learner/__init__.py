@@ -1,0 +1,1 @@
+"""The learner: the policy, its optimizer, and the update."""

@@ -1,0 +1,69 @@
+"""The policy as a torch module: load it, take logprobs from it, export it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from rlreason.algorithms.batching import MicroBatch
+from rlreason.algorithms.logprobs import chunk_size, chunked_logprobs
+from rlreason.config import ModelSection
+
+
+class PolicyScorer(nn.Module):
+    """A causal language model that returns logprobs of given tokens instead of logits.
+
+    DeepSpeed wraps this module, so the head is used inside its forward (ZeRO-3 gathers
+    parameters per module call) and only at the positions that the loss counts.
+    """
+
+    def __init__(self, model: Any, *, temperature: float, logits_mib: int) -> None:
+        super().__init__()
+        self.model: Any = model
+        self._temperature = temperature
+        self._chunk = chunk_size(model.config.vocab_size, logits_mib)
+
+    def forward(self, batch: MicroBatch, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
+        """Logprobs and entropies, both [loss tokens] float32 nats, of ``batch.targets``."""
+        hidden = self.model.get_decoder()(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state  # [batch, seq, width]
+        return chunked_logprobs(
+            hidden[batch.predicts],
+            self.model.get_output_embeddings(),
+            batch.targets,
+            temperature=self._temperature,
+            chunk=self._chunk,
+            entropy_gradient=entropy_gradient,
+        )
+
+
+def load_model(path: Path | str, section: ModelSection) -> Any:
+    """Load the causal language model at ``path`` for training.
+
+    Dropout is switched off: the learner's forward must be the distribution that the engine
+    sampled from, or every ratio and the mismatch alarm would measure dropout noise.
+    """
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=getattr(torch, section.dtype), attn_implementation=section.attention
+    )
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for name in ("attention_dropout", "attn_dropout", "resid_dropout"):
+        if getattr(model.config, name, 0.0):
+            setattr(model.config, name, 0.0)
+    if section.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    return model
+
+
+def load_reference(path: Path | str, section: ModelSection) -> Any:
+    """Load the frozen starting policy for a KL term."""
+    model = load_model(path, section.model_copy(update={"gradient_checkpointing": False}))
+    return model.requires_grad_(False).eval()

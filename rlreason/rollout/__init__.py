@@ -1,0 +1,1 @@
+"""The rollout engine: samples completions from the newest policy."""

@@ -1,0 +1,226 @@
+"""The vLLM rollout engine, in the learner's process. The only file that imports vllm.
+
+The same class serves a CPU and one GPU. Completions come back as token ids with the logprobs they
+were sampled with (temperature included) and the version of the weights that made them.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlreason.config import EvaluationSection, ModelSection, RolloutSection
+from rlreason.errors import TrainingStopped
+from rlreason.protocols import PromptCodec
+from rlreason.rollout.memory import plan_cache
+from rlreason.rollout.seeds import hashed_seed
+from rlreason.types import Problem, Rollout, RolloutGroup
+
+log = logging.getLogger(__name__)
+
+MIN_CONCURRENT = 256
+"""Sequences decoded at once at least, so that evaluation does not run in thin slices."""
+
+
+def _prepare_environment(threads: int) -> None:
+    """Settings that vLLM reads from the environment at import. A user's own values win."""
+    settings = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process
+        "VLLM_HOST_IP": "127.0.0.1",  # nothing listens beyond loopback
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+    }
+    if not torch.cuda.is_available():
+        settings |= {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # pinned threads spin when a core is shared
+            "OMP_NUM_THREADS": str(threads),
+            # vLLM compiles two one-line sampling helpers at the first token, 13 s with a cold
+            # cache; run eagerly they cost nothing that can be measured.
+            "TORCHDYNAMO_DISABLE": "1",
+        }
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+class VllmEngine:
+    """Keeps protocols.RolloutEngine on vLLM."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        codec: PromptCodec,
+        *,
+        model: ModelSection,
+        rollout: RolloutSection,
+        evaluation: EvaluationSection,
+        seed: int,
+        max_len: int,
+        eos_ids: Sequence[int],
+        version: int,
+        threads: int,
+        seeded: bool = True,
+    ) -> None:
+        """Start the engine on the weights at ``path``, which are version ``version``.
+
+        Args:
+            path: Folder (or hub name) that vLLM loads.
+            codec: Turns problems into token ids and completions into text.
+            model: Precision.
+            rollout: Sampling settings of training.
+            evaluation: Temperature of evaluation samples.
+            seed: The run's seed.
+            max_len: Longest prompt plus completion, in tokens.
+            eos_ids: Tokens that end a turn.
+            version: Policy version of the weights at ``path``.
+            threads: CPU threads.
+            seeded: Seed each request, so that a replay samples the same tokens.
+        """
+        _prepare_environment(threads)
+        from vllm import LLM  # after the environment, which vLLM reads at import
+
+        self.policy_version = version
+        self._codec, self._rollout, self._evaluation = codec, rollout, evaluation
+        self._seed, self._seeded, self._eos_ids = seed, seeded, list(eos_ids)
+        self._num_requests = 0
+        self._llm = LLM(str(path), **self._options(path, model, max_len))
+        self._engine = self._llm.llm_engine
+
+    def _options(self, path: Path | str, model: ModelSection, max_len: int) -> dict[str, Any]:
+        from transformers import AutoConfig
+
+        per_step = self._rollout.problems_per_step * self._rollout.group_size
+        concurrent = max(MIN_CONCURRENT, per_step)
+        plan = plan_cache(
+            AutoConfig.from_pretrained(path),
+            dtype_bytes=getattr(torch, model.dtype).itemsize,
+            concurrent=concurrent,
+            max_len=max_len,
+        )
+        log.info("engine: %s, at most %d tokens each", plan, max_len)
+        derived: dict[str, Any] = {
+            "skip_tokenizer_init": True,  # token ids in, token ids out
+            "dtype": model.dtype,
+            "max_model_len": max_len,
+            "max_num_seqs": concurrent,
+            "kv_cache_memory_bytes": plan.cache_bytes,
+            "enforce_eager": not torch.cuda.is_available(),
+            "enable_prefix_caching": True,
+            "logprobs_mode": "processed_logprobs",
+            "disable_log_stats": True,
+            "trust_remote_code": False,
+            "seed": self._seed,
+        }
+        return derived | self._rollout.vllm
+
+    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
+        """Yield one training group per problem as it finishes."""
+        requests = [
+            self._params(
+                samples=self._rollout.group_size,
+                temperature=self._rollout.temperature,
+                seed=hashed_seed(self._seed, "train", step, slot),
+            )
+            for slot in range(len(problems))
+        ]
+        return self._run(problems, requests)
+
+    def evaluate(
+        self, problems: Sequence[Problem], *, samples: int, greedy: bool
+    ) -> Iterator[RolloutGroup]:
+        """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
+        requests = [
+            self._params(
+                samples=1 if greedy else samples,
+                temperature=0.0 if greedy else self._evaluation.temperature,
+                seed=hashed_seed(self._seed, "evaluate", problem.key),
+            )
+            for problem in problems
+        ]
+        return self._run(problems, requests)
+
+    def _params(self, *, samples: int, temperature: float, seed: int) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            n=samples,
+            temperature=temperature,
+            max_tokens=self._rollout.max_completion_tokens,
+            stop_token_ids=self._eos_ids,
+            logprobs=0,  # the sampled token's alone
+            flat_logprobs=True,
+            detokenize=False,
+            seed=seed if self._seeded else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
+        slots: dict[str, int] = {}
+        for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):
+            prompt = {"prompt_token_ids": list(self._codec.encode(problem))}
+            self._num_requests += 1
+            slots[str(self._num_requests)] = slot
+            self._engine.add_request(str(self._num_requests), prompt, params)
+        while self._engine.has_unfinished_requests():
+            for output in self._engine.step():
+                slot = slots[output.request_id]
+                yield self._group(problems[slot], slot, output)
+
+    def _group(self, problem: Problem, slot: int, output: Any) -> RolloutGroup:
+        prompt_ids = tuple(output.prompt_token_ids)
+        rollouts = []
+        for completion in output.outputs:
+            if completion.finish_reason not in ("stop", "length"):
+                raise TrainingStopped(
+                    f"problem {problem.key}: vLLM ended a completion with "
+                    f"{completion.finish_reason!r}; see its messages above"
+                )
+            completion_ids = tuple(completion.token_ids)
+            rollouts.append(
+                Rollout(
+                    prompt_ids=prompt_ids,
+                    completion_ids=completion_ids,
+                    completion=self._codec.decode(completion_ids),
+                    rollout_logprobs=tuple(completion.logprobs.logprobs),
+                    finish_reason=completion.finish_reason,
+                    policy_version=self.policy_version,
+                )
+            )
+        return RolloutGroup(problem=problem, slot=slot, rollouts=tuple(rollouts))
+
+    def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
+        """Replace the weights by ``tensors`` and drop the prefix cache made with the old ones."""
+        self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
+        if not self._engine.reset_prefix_cache():
+            raise TrainingStopped("vLLM kept prefix-cache blocks of the previous policy version")
+        self.policy_version = version
+
+
+def _reload_worker(worker: Any, tensors: Iterator[tuple[str, Tensor]]) -> None:
+    """Load ``tensors`` through the model runner, vLLM's own way for a running engine."""
+    runner = worker.model_runner
+    runner.reload_weights(weights_iterator=tensors)
+    repack_tied_head(runner.get_model())
+
+
+def repack_tied_head(model: Any) -> None:
+    """Pack a tied lm_head anew on CPU.
+
+    vLLM packs linear weights at load. A tied lm_head shares the embedding's parameter, which a
+    reload replaces, but the head's packed copy stays the old one: sampled logprobs drift from the
+    learner's (0.04 to 0.5 nats seen) and nothing else shows it.
+    """
+    head = getattr(model, "lm_head", None)
+    if head is None or not hasattr(head, "cpu_linear"):
+        return
+    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
+
+    dispatch_cpu_unquantized_gemm(head, remove_weight=False)
