@@ -11,12 +11,12 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rlreason.config import EvaluationSection, ModelSection, RolloutSection
+from rlreason.config import GrpoConfig, ModelSection
 from rlreason.errors import TrainingStopped
 from rlreason.protocols import PromptCodec
 from rlreason.rollout.memory import plan_cache
@@ -27,6 +27,23 @@ log = logging.getLogger(__name__)
 
 MIN_CONCURRENT = 256
 """Sequences decoded at once at least, so that evaluation does not run in thin slices."""
+
+
+class EngineStart(NamedTuple):
+    """What the engine starts from."""
+
+    path: Path | str
+    """Folder or hub name that vLLM loads."""
+    version: int
+    """Policy version of the weights at ``path``."""
+    max_len: int
+    """Longest prompt plus completion, in tokens."""
+    eos_ids: tuple[int, ...]
+    """Tokens that end a turn."""
+    threads: int
+    """CPU threads."""
+    seeded: bool = True
+    """Seed each request, so that a replay samples the same tokens."""
 
 
 def _prepare_environment(threads: int) -> None:
@@ -53,62 +70,34 @@ def _prepare_environment(threads: int) -> None:
 class VllmEngine:
     """Keeps protocols.RolloutEngine on vLLM."""
 
-    def __init__(
-        self,
-        path: Path | str,
-        codec: PromptCodec,
-        *,
-        model: ModelSection,
-        rollout: RolloutSection,
-        evaluation: EvaluationSection,
-        seed: int,
-        max_len: int,
-        eos_ids: Sequence[int],
-        version: int,
-        threads: int,
-        seeded: bool = True,
-    ) -> None:
-        """Start the engine on the weights at ``path``, which are version ``version``.
-
-        Args:
-            path: Folder (or hub name) that vLLM loads.
-            codec: Turns problems into token ids and completions into text.
-            model: Precision.
-            rollout: Sampling settings of training.
-            evaluation: Temperature of evaluation samples.
-            seed: The run's seed.
-            max_len: Longest prompt plus completion, in tokens.
-            eos_ids: Tokens that end a turn.
-            version: Policy version of the weights at ``path``.
-            threads: CPU threads.
-            seeded: Seed each request, so that a replay samples the same tokens.
-        """
-        _prepare_environment(threads)
+    def __init__(self, config: GrpoConfig, codec: PromptCodec, start: EngineStart) -> None:
+        """Start the engine on ``start.path``; ``codec`` turns problems into token ids and back."""
+        _prepare_environment(start.threads)
         from vllm import LLM  # after the environment, which vLLM reads at import
 
-        self.policy_version = version
-        self._codec, self._rollout, self._evaluation = codec, rollout, evaluation
-        self._seed, self._seeded, self._eos_ids = seed, seeded, list(eos_ids)
+        self.policy_version = start.version
+        self._codec, self._rollout, self._evaluation = codec, config.rollout, config.evaluation
+        self._seed, self._start = config.run.seed, start
         self._num_requests = 0
-        self._llm = LLM(str(path), **self._options(path, model, max_len))
+        self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
 
-    def _options(self, path: Path | str, model: ModelSection, max_len: int) -> dict[str, Any]:
+    def _options(self, model: ModelSection) -> dict[str, Any]:
         from transformers import AutoConfig
 
         per_step = self._rollout.problems_per_step * self._rollout.group_size
         concurrent = max(MIN_CONCURRENT, per_step)
         plan = plan_cache(
-            AutoConfig.from_pretrained(path),
+            AutoConfig.from_pretrained(self._start.path),
             dtype_bytes=getattr(torch, model.dtype).itemsize,
             concurrent=concurrent,
-            max_len=max_len,
+            max_len=self._start.max_len,
         )
-        log.info("engine: %s, at most %d tokens each", plan, max_len)
+        log.info("engine: %s, at most %d tokens each", plan, self._start.max_len)
         derived: dict[str, Any] = {
             "skip_tokenizer_init": True,  # token ids in, token ids out
             "dtype": model.dtype,
-            "max_model_len": max_len,
+            "max_model_len": self._start.max_len,
             "max_num_seqs": concurrent,
             "kv_cache_memory_bytes": plan.cache_bytes,
             "enforce_eager": not torch.cuda.is_available(),
@@ -154,11 +143,11 @@ class VllmEngine:
             n=samples,
             temperature=temperature,
             max_tokens=self._rollout.max_completion_tokens,
-            stop_token_ids=self._eos_ids,
+            stop_token_ids=list(self._start.eos_ids),
             logprobs=0,  # the sampled token's alone
             flat_logprobs=True,
             detokenize=False,
-            seed=seed if self._seeded else None,
+            seed=seed if self._start.seeded else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
