@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
 _T = TypeVar("_T")
 
+AFTER_RECORD = ("record", "evaluate", "checkpoint")
+
 
 class Clock:
     """Exclusive wall seconds per phase, from construction on."""
 
-    def __init__(self) -> None:
+    def __init__(self, carried: Mapping[str, float] | None = None) -> None:
+        """Start now; ``carried`` counts too: seconds of the step before, spent after its record."""
         self._started = time.perf_counter()
         self._nested = [0.0]
         """Per open phase: seconds spent in phases inside it; the first entry is the step."""
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = dict(carried or {})
+        self._carried = sum(self.seconds.values())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -43,7 +47,11 @@ class Clock:
                     return
             yield item
 
+    def after_record(self) -> dict[str, float]:
+        """Seconds of the phases that end after the step's record; the next record counts them."""
+        return {name: self.seconds.get(name, 0.0) for name in AFTER_RECORD}
+
     @property
     def total(self) -> float:
-        """Seconds since construction, phases or not."""
-        return time.perf_counter() - self._started
+        """Seconds since construction, phases or not, and what was carried."""
+        return time.perf_counter() - self._started + self._carried

@@ -16,7 +16,6 @@ from torch import Tensor
 from rlreason.algorithms.batching import MicroBatch, collate, split_by_tokens
 from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.errors import CheckpointError, StalePolicyError
-from rlreason.learner.distributed import ensure_process_group
 from rlreason.learner.objective import Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer
 from rlreason.learner.schedule import learning_rate
@@ -41,7 +40,7 @@ class DeepSpeedLearner:
         total_steps: int,
         reference: Any = None,
     ) -> None:
-        ensure_process_group()
+        """Wrap ``model``; the process group must exist (cluster/inline.py)."""
         self._config, self._algorithm, self._total_steps = learner, algorithm, total_steps
         self._model, self._tokenizer = model, tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)

@@ -1,0 +1,166 @@
+"""Everything that can be found wrong before torch, vLLM or DeepSpeed hold any memory.
+
+Part of the build: reads the data, loads every plug-in, encodes every prompt. What comes out is
+what the run is built from, and what ``--dry-run`` prints.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rlreason.config import GrpoConfig, PluginConfig, PoolSection
+from rlreason.data.pools import split_held_out
+from rlreason.data.problems import read_problems
+from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
+from rlreason.data.sources import open_source
+from rlreason.errors import ConfigError
+from rlreason.models import resolve_model
+from rlreason.plugins import build_plugin
+from rlreason.protocols import Curriculum
+from rlreason.scoring import WorkerScorer
+from rlreason.types import Problem
+
+MAX_PROMPT_CHARS = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A checked run: its data, its codec, its limits."""
+
+    model: Path | str
+    encoder: PromptEncoder
+    eos_ids: tuple[int, ...]
+    train: Mapping[str, list[Problem]]
+    held_out: Mapping[str, list[Problem]]
+    rewards: Mapping[str, PluginConfig]
+    evaluation_rewards: Mapping[str, PluginConfig]
+    max_len: int
+    """Longest prompt plus the longest completion, in tokens."""
+
+    def render(self, config: GrpoConfig) -> Table:
+        """What the run will do, pool by pool."""
+        rollouts = config.rollout.problems_per_step * config.rollout.group_size
+        table = Table(
+            title=f"{config.run.name}: {config.run.steps} steps of {rollouts} completions, "
+            f"at most {self.max_len} tokens each",
+            title_justify="left",
+        )
+        table.add_column("pool")
+        table.add_column("train", justify="right")
+        table.add_column("held out", justify="right")
+        table.add_column("reward")
+        for pool in self.train:
+            table.add_row(
+                pool,
+                str(len(self.train[pool])),
+                str(len(self.held_out[pool])),
+                self.rewards[pool].use,
+            )
+        return table
+
+
+def preflight(config: GrpoConfig) -> Plan:
+    """Check and prepare everything that needs no accelerator.
+
+    Raises:
+        ConfigError, PluginError, DataError: Naming the field or row, the rule and the remedy.
+    """
+    model = resolve_model(config.model.path)
+    rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
+    override = config.scoring.evaluation_reward
+    evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
+    needs_answer = _needs_answer(config, rewards, evaluation_rewards)
+    problems = {pool.name: _read(pool, needs_answer[pool.name]) for pool in config.pools}
+    encoder, ends = _encoder(config, model)
+    train, held_out = {}, {}
+    for pool in config.pools:
+        usable = check_prompts(encoder, problems[pool.name], config.prompt.max_tokens)
+        train[pool.name], held_out[pool.name] = split_held_out(usable, pool.held_out)
+    build_curriculum(config, train)
+    return Plan(
+        model=model,
+        encoder=encoder,
+        eos_ids=ends,
+        train=train,
+        held_out=held_out,
+        rewards=rewards,
+        evaluation_rewards=evaluation_rewards,
+        max_len=_max_len(config, encoder, train, held_out),
+    )
+
+
+def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> Curriculum:
+    """The curriculum over the pools, unseen."""
+    sizes = {name: len(problems) for name, problems in train.items()}
+    built: Curriculum = build_plugin(
+        config.curriculum.use, config.curriculum.options, sizes, where="curriculum"
+    )
+    return built
+
+
+def _needs_answer(
+    config: GrpoConfig, *reward_maps: Mapping[str, PluginConfig]
+) -> dict[str, bool]:
+    """Pool -> whether any of its rewards reads the answer. Loads and checks every reward."""
+    needs = dict.fromkeys(reward_maps[0], False)
+    for rewards in reward_maps:
+        scorer = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
+        scorer.check()
+        needs = {name: needs[name] or scorer.needs_answer[name] for name in needs}
+    return needs
+
+
+def _read(pool: PoolSection, needs_answer: bool) -> list[Problem]:
+    source = open_source(pool, where=f"pools.{pool.name}")
+    return read_problems(
+        source, pool.name, needs_answer=needs_answer, max_prompt_chars=MAX_PROMPT_CHARS
+    )
+
+
+def _encoder(config: GrpoConfig, model: Path | str) -> tuple[PromptEncoder, tuple[int, ...]]:
+    if isinstance(model, Path):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched that nobody named
+    from transformers import AutoTokenizer, GenerationConfig
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.path = {config.model.path!r}: no tokenizer: {error}") from error
+    try:
+        generation = GenerationConfig.from_pretrained(model)
+    except OSError:
+        generation = None  # optional: the tokenizer's own end token is then the only one
+    return PromptEncoder(tokenizer, config.prompt), eos_ids(tokenizer, generation)
+
+
+def _max_len(
+    config: GrpoConfig, encoder: PromptEncoder, *splits: Mapping[str, list[Problem]]
+) -> int:
+    longest = max(
+        len(encoder.encode(problem))
+        for split in splits
+        for problems in split.values()
+        for problem in problems
+    )
+    wanted = longest + config.rollout.max_completion_tokens
+    limit = _position_limit(encoder, config)
+    if limit is not None and wanted > limit:
+        raise ConfigError(
+            f"rollout.max_completion_tokens = {config.rollout.max_completion_tokens}: with the "
+            f"longest prompt of {longest} tokens that is {wanted}, but the model takes {limit}; "
+            f"lower it to {limit - longest}, or lower prompt.max_tokens"
+        )
+    return wanted
+
+
+def _position_limit(encoder: PromptEncoder, config: GrpoConfig) -> int | None:
+    from transformers import AutoConfig
+
+    model = AutoConfig.from_pretrained(resolve_model(config.model.path))
+    return getattr(model, "max_position_embeddings", None)
