@@ -68,6 +68,8 @@ class ProblemSource(Protocol):
     def read(self) -> Iterable[Mapping[str, Any]]:
         """Raw rows in a stable order: ``prompt``, and optionally ``id``, ``answer``, ``metadata``.
 
+        ``origin`` may say where a row stands ("problems.jsonl line 17"), for messages; a row that
+        cannot be read has ``fault``, a pair (kind, detail), in place of the others.
         Rows are checked by ``data/problems.py``; a source only maps its format onto these keys.
         """
         ...
