@@ -1,0 +1,1 @@
+"""Curricula over pools, one per module; README.md says how to write one."""
