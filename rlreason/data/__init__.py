@@ -1,0 +1,1 @@
+"""Problems: sources, validation, seeded pools and prompts."""
