@@ -1,0 +1,80 @@
+"""Every shipped recipe: it parses, says what it is, and keeps what its comment promises."""
+
+from pathlib import Path
+
+import pytest
+
+from rlreason.config_file import RECIPES, load_config, shipped_recipes
+
+ALL = sorted(shipped_recipes())
+
+
+def test_the_recipes_of_the_readme_are_shipped() -> None:
+    expected = {"grpo.yaml", "grpo_uniform.yaml", "grpo_smollm2.yaml", "grpo_qwen_math.yaml"}
+    assert expected <= set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_recipe_parses_under_its_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(name) == load_config(name.removesuffix(".yaml"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_recipe_opens_with_what_it_shows_and_where_it_runs(name: str) -> None:
+    text = (RECIPES / name).read_text(encoding="utf-8")
+    comment = "".join(text.partition("\nkind:")[0].splitlines())
+    assert comment.startswith("# ")
+    assert f"rlreason train {name}" in comment
+    assert "CPU" in comment or "GPU" in comment
+
+
+def test_recipes_have_run_folders_of_their_own() -> None:
+    names = [load_config(name).run.name for name in ALL]
+    assert len(set(names)) == len(names)
+
+
+def test_the_uniform_recipe_differs_from_the_default_in_its_curriculum_alone() -> None:
+    default = load_config("grpo.yaml").model_dump()
+    uniform = load_config("grpo_uniform.yaml").model_dump()
+    assert default.pop("curriculum") != uniform.pop("curriculum")
+    assert default["run"].pop("name") != uniform["run"].pop("name")
+    assert default == uniform
+
+
+def test_the_default_run_has_solved_learnable_and_too_hard_pools() -> None:
+    pools = {pool.name: pool for pool in load_config("grpo.yaml").pools}
+    assert " ".join(pools) == (
+        "add1 sum2 max3 rev3 add3 add4 add5 sum6 sum12 max10 add8 sum24 rev6"
+    )
+    for name, pool in pools.items():
+        task, digits = name[:3], int(name[3:])
+        assert (pool.source, pool.options["digits"]) == (f"arithmetic:{task}", digits)
+
+
+def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
+    config = load_config("grpo_qwen_math.yaml")
+    assert [pool.options["n_people"] for pool in config.pools] == list(range(3, 15))
+    assert (config.rollout.problems_per_step, config.rollout.group_size) == (128, 16)
+    assert config.rollout.replacement
+    assert config.algorithm.updates_per_step == 4
+    assert (config.algorithm.kl, config.algorithm.kl_estimator) == (0.001, "k3")
+    assert (config.algorithm.clip_low, config.algorithm.clip_high) == (0.2, 0.2)
+    assert config.learner.learning_rate == 1e-6
+    assert config.curriculum.options == {"window": 300, "temperature": 0.1}
+    assert config.prompt.system is not None
+    assert "\\boxed{...}" in config.prompt.system
+
+
+def test_the_shots_of_the_smollm2_recipe_are_outside_its_pools() -> None:
+    config = load_config("grpo_smollm2.yaml")
+    assert [answer for _, answer in config.prompt.shots] == ["\\boxed{17}", "\\boxed{30}"]
+    reasoning_gym = pytest.importorskip("reasoning_gym")
+    for pool in config.pools:
+        task = pool.source.removeprefix("reasoning_gym:")
+        entries = list(reasoning_gym.create_dataset(task, seed=0, **pool.options))
+        questions = {entry["question"] for entry in entries}
+        assert len(questions) > 100
+        assert not questions & {question for question, _ in config.prompt.shots}
