@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.alarms import Alarms
@@ -17,12 +18,15 @@ from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
 from rlreason.preflight import Plan, build_curriculum, preflight
 from rlreason.progress import open_display
-from rlreason.protocols import Learner, RolloutEngine
+from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.sinks import open_sinks
 from rlreason.trainer import Run
+
+if TYPE_CHECKING:
+    from rlreason.cluster.inline import ProcessSetup
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         checkpointer = Checkpointer(folder.checkpoints, keep=config.run.keep_checkpoints)
         checkpoint = checkpointer.newest()
         start = checkpoint.version if checkpoint else 0
-        scorer = stack.enter_context(WorkerScorer(plan.rewards, config.scoring, config.run.seed))
+        scorer = stack.enter_context(_scorer(config, plan.rewards))
         display = open_display()
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
@@ -71,3 +75,101 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             evaluator=_evaluator(config, plan, engine, scorer, stack, path),
             recorder=recorder,
         )
+
+
+def evaluate_checkpoint(run_folder: Path, version: int | None = None) -> Evaluation:
+    """Evaluate a checkpoint of a run anew, with the engine alone; nothing of the run changes.
+
+    Raises:
+        ConfigError: If the run has no valid checkpoint of that version, or holds nothing out.
+    """
+    config = load_config(str(run_folder / "config.yaml"))
+    checkpoint = _checkpoint_of(run_folder, config, version)
+    plan = preflight(config)
+    with ExitStack() as stack:
+        setup = _prepare(config)
+        engine = _start_engine(config, plan, checkpoint.policy, checkpoint.version, setup)
+        evaluator = _evaluator(config, plan, engine, None, stack, run_folder)
+        if evaluator is None:
+            raise ConfigError(f"{run_folder}: no pool of this run holds problems out")
+        return evaluator.evaluate(checkpoint.version)
+
+
+def _checkpoint_of(run_folder: Path, config: GrpoConfig, version: int | None) -> Checkpoint:
+    checkpointer = Checkpointer(
+        RunFolder(run_folder).checkpoints, keep=config.run.keep_checkpoints
+    )
+    checkpoint = checkpointer.newest() if version is None else checkpointer.at(version)
+    if checkpoint is None:
+        wanted = "" if version is None else f" of version {version}"
+        raise ConfigError(f"{run_folder}: no valid checkpoint{wanted}")
+    return checkpoint
+
+
+def _evaluator(
+    config: GrpoConfig,
+    plan: Plan,
+    engine: RolloutEngine,
+    scorer: WorkerScorer | None,
+    stack: ExitStack,
+    folder: Path,
+) -> Evaluator | None:
+    """The evaluator, on the training scorer where every pool is evaluated by its own reward."""
+    if config.evaluation.every == 0 or not any(plan.held_out.values()):
+        return None
+    if scorer is None or plan.evaluation_rewards != plan.rewards:
+        scorer = stack.enter_context(_scorer(config, plan.evaluation_rewards))
+    return Evaluator(
+        engine, scorer, plan.held_out, config.evaluation, scorer.bounds, folder
+    )
+
+
+def _scorer(config: GrpoConfig, rewards: Mapping[str, PluginConfig]) -> WorkerScorer:
+    scorer = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
+    scorer.start()  # the workers import while the engine does
+    return scorer
+
+
+def _prepare(config: GrpoConfig) -> ProcessSetup:
+    from rlreason.cluster.inline import prepare_process
+
+    return prepare_process(config.cluster)
+
+
+def _start_inline(
+    config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None
+) -> tuple[Learner, RolloutEngine, WeightPublisher]:
+    """Learner and engine in this process, on the checkpoint's weights or the starting model's."""
+    setup = _prepare(config)
+    from rlreason.learner.deepspeed_learner import DeepSpeedLearner
+    from rlreason.learner.policy import load_model, load_reference
+    from rlreason.weights.inline import InlinePublisher
+
+    path = checkpoint.policy if checkpoint else plan.model
+    learner = DeepSpeedLearner(
+        load_model(path, config.model),
+        plan.encoder.tokenizer,
+        learner=config.learner,
+        algorithm=config.algorithm,
+        temperature=config.rollout.temperature,
+        total_steps=config.run.steps,
+        reference=load_reference(plan.model, config.model) if config.algorithm.kl else None,
+    )
+    engine = _start_engine(config, plan, path, checkpoint.version if checkpoint else 0, setup)
+    return learner, engine, InlinePublisher(learner, engine)
+
+
+def _start_engine(
+    config: GrpoConfig, plan: Plan, path: Path | str, version: int, setup: ProcessSetup
+) -> RolloutEngine:
+    from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
+
+    start = EngineStart(
+        path=path,
+        version=version,
+        max_len=plan.max_len,
+        eos_ids=plan.eos_ids,
+        threads=setup.threads,
+        seeded=setup.deterministic,
+    )
+    return VllmEngine(config, plan.encoder, start)

@@ -108,17 +108,28 @@ class Checkpointer:
             CheckpointError: If it belongs to another user.
         """
         for version in reversed(folder_numbers(self._folder)):
-            folder = numbered_folder(self._folder, version)
-            problems = verify_manifest(folder)
-            if not problems:
-                _check_owner(folder)
-                checkpoint = _read(version, folder)
-                if isinstance(checkpoint, Checkpoint):
-                    self._valid[version] = True
-                    return checkpoint
-                problems = [checkpoint]
-            self._valid[version] = False
-            logger.warning("checkpoint %s is passed over: %s", folder, "; ".join(problems))
+            checkpoint = self.at(version)
+            if checkpoint is not None:
+                return checkpoint
+        return None
+
+    def at(self, version: int) -> Checkpoint | None:
+        """The checkpoint of ``version`` if it is there and valid; else the log says why not.
+
+        Raises:
+            CheckpointError: If it belongs to another user.
+        """
+        folder = numbered_folder(self._folder, version)
+        problems = verify_manifest(folder)
+        if not problems:
+            _check_owner(folder)
+            checkpoint = _read(version, folder)
+            if isinstance(checkpoint, Checkpoint):
+                self._valid[version] = True
+                return checkpoint
+            problems = [checkpoint]
+        self._valid[version] = False
+        logger.warning("checkpoint %s is passed over: %s", folder, "; ".join(problems))
         return None
 
     def load_into(self, checkpoint: Checkpoint, learner: Learner) -> None:

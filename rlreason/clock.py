@@ -20,8 +20,8 @@ class Clock:
         self._started = time.perf_counter()
         self._nested = [0.0]
         """Per open phase: seconds spent in phases inside it; the first entry is the step."""
-        self.seconds: dict[str, float] = dict(carried or {})
-        self._carried = sum(self.seconds.values())
+        self._carried = dict(carried or {})
+        self.seconds: dict[str, float] = dict(self._carried)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -49,9 +49,12 @@ class Clock:
 
     def after_record(self) -> dict[str, float]:
         """Seconds of the phases that end after the step's record; the next record counts them."""
-        return {name: self.seconds.get(name, 0.0) for name in AFTER_RECORD}
+        return {
+            name: self.seconds.get(name, 0.0) - self._carried.get(name, 0.0)
+            for name in AFTER_RECORD
+        }
 
     @property
     def total(self) -> float:
         """Seconds since construction, phases or not, and what was carried."""
-        return time.perf_counter() - self._started + self._carried
+        return time.perf_counter() - self._started + sum(self._carried.values())
