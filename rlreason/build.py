@@ -96,9 +96,7 @@ def evaluate_checkpoint(run_folder: Path, version: int | None = None) -> Evaluat
 
 
 def _checkpoint_of(run_folder: Path, config: GrpoConfig, version: int | None) -> Checkpoint:
-    checkpointer = Checkpointer(
-        RunFolder(run_folder).checkpoints, keep=config.run.keep_checkpoints
-    )
+    checkpointer = Checkpointer(RunFolder(run_folder).checkpoints, keep=config.run.keep_checkpoints)
     checkpoint = checkpointer.newest() if version is None else checkpointer.at(version)
     if checkpoint is None:
         wanted = "" if version is None else f" of version {version}"
@@ -119,9 +117,7 @@ def _evaluator(
         return None
     if scorer is None or plan.evaluation_rewards != plan.rewards:
         scorer = stack.enter_context(_scorer(config, plan.evaluation_rewards))
-    return Evaluator(
-        engine, scorer, plan.held_out, config.evaluation, scorer.bounds, folder
-    )
+    return Evaluator(engine, scorer, plan.held_out, config.evaluation, scorer.bounds, folder)
 
 
 def _scorer(config: GrpoConfig, rewards: Mapping[str, PluginConfig]) -> WorkerScorer:

@@ -104,9 +104,7 @@ def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> 
     return built
 
 
-def _needs_answer(
-    config: GrpoConfig, *reward_maps: Mapping[str, PluginConfig]
-) -> dict[str, bool]:
+def _needs_answer(config: GrpoConfig, *reward_maps: Mapping[str, PluginConfig]) -> dict[str, bool]:
     """Pool -> whether any of its rewards reads the answer. Loads and checks every reward."""
     needs = dict.fromkeys(reward_maps[0], False)
     for rewards in reward_maps:

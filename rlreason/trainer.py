@@ -117,9 +117,7 @@ def train(run: Run) -> None:
                 raise SystemExit(interrupts.exit_code)
 
 
-def sample(
-    run: Run, step: int, problems: Sequence[Problem], clock: Clock
-) -> list[ScoredGroup]:
+def sample(run: Run, step: int, problems: Sequence[Problem], clock: Clock) -> list[ScoredGroup]:
     """Sample a group per problem and score each group while the engine goes on.
 
     Raises:
