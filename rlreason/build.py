@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.alarms import Alarms
+from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml

@@ -19,11 +19,10 @@ from typing import Annotated, NamedTuple
 import torch
 import typer
 from check_tiny_arithmetic import check_all, table
-from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
 from flawed_solutions import FLAWED_MIX, MOSTLY_RIGHT_MIX, Share, make_example
 from tiny_tokenizer import MAX_POSITIONS, make_tokenizer
+from torch import Tensor
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 FOLDER = Path(__file__).resolve().parent.parent / "rlreason" / "models" / "tiny-arithmetic"
 BATCH_SIZE = 32
