@@ -72,7 +72,9 @@ def scored_groups(draw: st.DrawFn) -> ScoredGroup:
     )
 
 
-def group_of(*, problem: Problem | None = None, size: int = 2, logprob: float = -0.5) -> ScoredGroup:
+def group_of(
+    *, problem: Problem | None = None, size: int = 2, logprob: float = -0.5
+) -> ScoredGroup:
     rollout = Rollout(
         prompt_ids=(1, 2),
         completion_ids=(3, 4),
@@ -229,7 +231,7 @@ def test_a_full_disk_stops_the_run_before_it_learns(
     ],
 )
 def test_what_cannot_be_written_names_the_problem(tmp_path: Path, problem: Problem) -> None:
-    with pytest.raises(DataError, match="problem '?add/"):
+    with pytest.raises(DataError, match=r"problem '?add/"):
         Journal(tmp_path).commit(
             0, weights={}, scored=[group_of(problem=problem)], policy_version=0
         )

@@ -12,17 +12,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from rlreason.config import ClusterSection, EvaluationSection, LogSection, RunSection
 from rlreason.errors import ConfigError, RunLockedError
 from rlreason.run_folder import RunFolder
-
-
-class Run(BaseModel):
-    name: str = "mine"
-    folder: str = "runs"
-    seed: int = 0
-    steps: int = 10
-    checkpoint_every: int = 5
-    keep_checkpoints: int = 2
 
 
 class Pool(BaseModel):
@@ -30,32 +22,19 @@ class Pool(BaseModel):
     options: dict[str, int] = {}
 
 
-class Evaluation(BaseModel):
-    every: int = 20
-
-
 class Learner(BaseModel):
     learning_rate: float = 1e-6
     betas: tuple[float, float] = (0.9, 0.95)
 
 
-class Cluster(BaseModel):
-    threads: int = 0
-    backend: str = "inline"
-
-
-class Log(BaseModel):
-    wandb: dict[str, str] | None = None
-
-
 class Config(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    run: Run = Run()
+    run: RunSection = RunSection()
     pools: tuple[Pool, ...] = (Pool(name="add"),)
-    evaluation: Evaluation = Evaluation()
+    evaluation: EvaluationSection = EvaluationSection()
     learner: Learner = Learner()
-    cluster: Cluster = Cluster()
-    log: Log = Log()
+    cluster: ClusterSection = ClusterSection()
+    log: LogSection = LogSection()
 
 
 def start(path: Path, config: Config | None = None, *, fresh: bool = False) -> RunFolder:
@@ -133,19 +112,19 @@ def test_each_attempt_logs_to_its_own_file(path: Path) -> None:
 def test_more_steps_and_other_intervals_continue_the_run(path: Path) -> None:
     start(path).close()
     config = Config(
-        run=Run(steps=20, checkpoint_every=2, keep_checkpoints=9, folder="elsewhere"),
-        evaluation=Evaluation(every=0),
-        cluster=Cluster(threads=2),
-        log=Log(wandb={"project": "p"}),
+        run=RunSection(steps=20, checkpoint_every=2, keep_checkpoints=9, folder="elsewhere"),
+        evaluation=EvaluationSection(every=0),
+        cluster=ClusterSection(threads=2),
+        log=LogSection(wandb={"project": "p"}),
     )
     with start(path, config) as run:
-        assert run.changes["run.steps"] == (10, 20)
+        assert run.changes["run.steps"] == (100, 20)
         assert run.changes["log.wandb.project"] == ("absent", "p")
         assert set(run.changes) == {
             *("run.steps", "run.checkpoint_every", "run.keep_checkpoints", "run.folder"),
             *("evaluation.every", "cluster.threads", "log.wandb", "log.wandb.project"),
         }
-        assert "run.steps: 10 before, 20 now" in (path / "log" / "attempt_2.log").read_text()
+        assert "run.steps: 100 before, 20 now" in (path / "log" / "attempt_2.log").read_text()
     with start(path, config) as run:  # the new values are the run's from then on
         assert run.changes == {}
 
@@ -153,9 +132,9 @@ def test_more_steps_and_other_intervals_continue_the_run(path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "field"),
     [
-        (Config(run=Run(seed=1)), "run.seed: 0 before, 1 now"),
-        (Config(run=Run(name="other")), "run.name: 'mine' before, 'other' now"),
-        (Config(cluster=Cluster(backend="ray")), "cluster.backend"),
+        (Config(run=RunSection(seed=1)), "run.seed: 0 before, 1 now"),
+        (Config(run=RunSection(name="other")), "run.name: 'run' before, 'other' now"),
+        (Config(cluster=ClusterSection(deterministic=True)), "cluster.deterministic: None"),
         (Config(learner=Learner(betas=(0.9, 0.99))), "learner.betas: [0.9, 0.95] before"),
         (Config(learner=Learner(learning_rate=2e-6)), "learner.learning_rate: 1e-06 before"),
         (Config(pools=(Pool(name="mul"),)), "pools.0.name: 'add' before, 'mul' now"),
@@ -179,7 +158,7 @@ def test_what_shaped_the_run_may_not_change(path: Path, config: Config, field: s
 def test_a_refusal_names_only_fields_that_may_not_change(path: Path) -> None:
     start(path).close()
     with pytest.raises(ConfigError) as refusal:
-        start(path, Config(run=Run(seed=1, steps=99)))
+        start(path, Config(run=RunSection(seed=1, steps=99)))
     assert "run.seed" in str(refusal.value)
     assert "run.steps" not in str(refusal.value)
 
@@ -195,7 +174,7 @@ def test_a_config_that_was_edited_is_an_error(path: Path, text: str) -> None:
 def test_fresh_keeps_the_old_run_under_another_name(path: Path) -> None:
     start(path).close()
     (path / "steps" / "000000").mkdir()
-    with start(path, Config(run=Run(seed=1)), fresh=True) as run:
+    with start(path, Config(run=RunSection(seed=1)), fresh=True) as run:
         assert not run.resumed
         assert run.attempt == 1
         assert not any(run.steps.iterdir())
