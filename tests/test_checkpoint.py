@@ -2,10 +2,10 @@
 
 import errno
 import hashlib
-import logging
 import os
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,31 +240,28 @@ def test_a_full_disk_misses_the_save_and_keeps_the_rest(
 ) -> None:
     checkpointer = Checkpointer(tmp_path, keep=1)
     save(checkpointer, 5)
-    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
-    with caplog.at_level(logging.ERROR):
-        assert not checkpointer.save(10, learner=FullDisk(error), state=STATE)
+    assert not checkpointer.save(10, learner=FullDisk(error), state=STATE)
     assert names(tmp_path) == ["000005"]
     assert clean_leftovers(tmp_path) == []
     assert newest(checkpointer).version == 5
     [record] = caplog.records
-    assert f"needs at least {size} bytes" in record.message
-    assert " are free" in record.message
+    assert "is full" in record.message
     assert "1 of 3 misses" in record.message
 
 
 def test_an_error_that_names_no_cause_is_a_full_disk_when_nothing_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     learner = FullDisk(RuntimeError("unexpected pos 576 vs 534"))
     checkpointer = Checkpointer(tmp_path, keep=1)
+    save(checkpointer, 5)
     with pytest.raises(RuntimeError, match="unexpected pos"):
         checkpointer.save(10, learner=learner, state=STATE)
-
-    class Usage:
-        free = 4096
-
-    monkeypatch.setattr("rlreason.checkpoint.shutil.disk_usage", lambda _: Usage)
-    assert not checkpointer.save(10, learner=learner, state=STATE)
+    usage = SimpleNamespace(free=100)
+    monkeypatch.setattr("rlreason.checkpoint.shutil.disk_usage", lambda _: usage)
+    assert not Checkpointer(tmp_path, keep=1).save(10, learner=learner, state=STATE)
+    size = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert f"it needs at least {size} bytes, 100 are free" in caplog.text
 
 
 def test_a_disk_that_fills_up_in_the_flush_is_a_miss_too(
@@ -284,11 +281,9 @@ def test_a_disk_that_fills_up_in_the_flush_is_a_miss_too(
 def test_three_misses_in_a_row_stop_the_run(tmp_path: Path) -> None:
     checkpointer = Checkpointer(tmp_path, keep=1)
     full = FullDisk(no_space())
-    for version in (1, 2):
-        assert not checkpointer.save(version, learner=full, state=STATE)
+    assert not any(checkpointer.save(version, learner=full, state=STATE) for version in (1, 2))
     save(checkpointer, 3)  # a success between them starts the count anew
-    for version in (4, 5):
-        assert not checkpointer.save(version, learner=full, state=STATE)
+    assert not any(checkpointer.save(version, learner=full, state=STATE) for version in (4, 5))
     with pytest.raises(TrainingStopped, match=r"3 of 3 misses.*free some space"):
         checkpointer.save(6, learner=full, state=STATE)
     assert newest(checkpointer).version == 3
