@@ -90,7 +90,7 @@ class Checkpointer:
                     with _full_disk_as_oserror(folder):
                         _write(folder, version, learner, state)
                 finally:
-                    self._needed = _num_bytes(folder)
+                    self._needed = max(self._needed, _num_bytes(folder))
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -160,10 +160,12 @@ class Checkpointer:
     def _miss(self, version: int, error: OSError) -> None:
         self._misses += 1
         earlier = [numbered_folder(self._folder, number) for number in folder_numbers(self._folder)]
-        needed = max([self._needed, *map(_num_bytes, earlier)])
+        free = shutil.disk_usage(self._folder).free
+        # What was not enough bounds the need from below: a library may drop its part as it fails.
+        needed = max([free, self._needed, *map(_num_bytes, earlier)])
         message = (
             f"checkpoint {version} was not saved, the disk of {self._folder} is full: it needs "
-            f"at least {needed} bytes, {shutil.disk_usage(self._folder).free} are free; earlier "
+            f"at least {needed} bytes, {free} are free; earlier "
             f"checkpoints stay as they are ({self._misses} of {MAX_MISSES} misses in a row)"
         )
         logger.error(message)
