@@ -138,7 +138,9 @@ def test_the_reward_scores_the_verdict() -> None:
         reward(Problem(id="2", pool="gsm8k", prompt="?"), boxed("18"))
 
 
-PIECES = "\\frac \\sqrt { } ^ _ 1 2 . , / x + = ( ] \\text{a} \\% \\pi \\cup < ! \\ \\boxed{ </think>".split()
+SYMBOLS = ["{", "}", "^", "_", "1", "2", ".", ",", "/", "x", "+", "=", "(", "]", "<", "!", "\\"]
+COMMANDS = ["\\frac", "\\sqrt", "\\text{a}", "\\%", "\\pi", "\\cup", "\\boxed{", "</think>"]
+PIECES = SYMBOLS + COMMANDS
 
 
 @settings(max_examples=60, deadline=None)
