@@ -1,0 +1,1 @@
+"""Rewards: one per module. README.md says how to write one."""

@@ -26,7 +26,7 @@ class ConfigError(RlreasonError, ValueError):
 
 
 class DataError(RlreasonError, ValueError):
-    """Problems that cannot be read or break a rule."""
+    """Problems that cannot be read or break a rule; rewards raise it for a wrong answer of ours."""
 
 
 class PluginError(RlreasonError, ValueError):

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 class Reward(Protocol):
     """Scores one completion. Runs in a worker process; must be deterministic and pure.
 
-    The completion is untrusted text: whatever it holds, return a score. Raise only when *our*
-    data is wrong (no answer where one is needed): the run then stops and names the problem.
+    The completion is untrusted text: whatever it holds, return a score. Raise ``DataError`` when
+    *our* data is wrong (no answer where one is needed): the run then stops and names the problem.
     A class may declare ``Config``, a pydantic model of its options; it is then built as
-    ``cls(Config(**options))``, else as ``cls(**options)``.
+    ``cls(Config(**options))``, else as ``cls(**options)``. It may declare ``needs_answer = True``:
+    a row without an answer is then a bad row of its pool.
     """
 
     bounds: tuple[float, float]

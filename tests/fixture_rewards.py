@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from rlreason.errors import DataError
@@ -60,7 +61,7 @@ class Obedient:
         return float(len(str(9 ** (9**9))))
 
     def _eat(self, argument: str) -> float:
-        return float(len(bytearray(int(argument) << 30)))
+        return float(not bytearray(int(float(argument) * 2**30)))
 
     def _recurse(self, argument: str) -> float:
         return self._recurse(argument)
@@ -112,8 +113,34 @@ class Obedient:
         signal.setitimer(signal.ITIMER_REAL, 0.001)
         return 1.0
 
-    def _write_pid_then_hang(self, argument: str) -> float:
+    def _busy(self, argument: str) -> float:
+        end = time.monotonic() + float(argument)
+        while time.monotonic() < end:
+            pass
+        return 1.0
+
+    def _hoard(self, argument: str) -> float:
+        self._hoarded = bytearray(int(float(argument) * 2**30))
+        return 1.0
+
+    def _detach(self, argument: str) -> float:
+        middle = os.fork()
+        if middle == 0:
+            _fork_and_wait(argument, new_session=True)
+            os._exit(0)
+        os.waitpid(middle, 0)
+        return 1.0
+
+    def _tell(self, argument: str) -> float:
+        Path(argument).write_text("scored")
+        return 1.0
+
+    def _tell_pid_then_hang(self, argument: str) -> float:
         Path(argument).write_text(str(os.getpid()))
+        return self._hang(argument)
+
+    def _kill_the_supervisor(self, argument: str) -> float:
+        os.kill(os.getppid(), signal.SIGKILL)
         return self._hang(argument)
 
     def _random(self, argument: str) -> float:
