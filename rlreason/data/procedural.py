@@ -12,6 +12,9 @@ from typing import Any
 from rlreason.data.rows import closest
 from rlreason.errors import ConfigError
 
+MIN_NUMBER_KEYS_FRAC = 0.1
+"""With fewer different sets of numbers per question, numbers are no way to tell questions apart."""
+
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -86,7 +89,7 @@ def _split_keys(questions: list[str]) -> dict[str, str]:
     """
     numbers = {question: _sorted_matches(_NUMBER, question) for question in questions}
     num_distinct = len({key or question for question, key in numbers.items()})
-    if 2 * num_distinct < len(questions):
+    if num_distinct < MIN_NUMBER_KEYS_FRAC * len(questions):
         return {question: _sorted_matches(_WORD, question) for question in questions}
     return {question: key or question for question, key in numbers.items()}
 

@@ -77,8 +77,8 @@ class PromptEncoder:
         if bos is not None and ids[:2] == (bos, bos):
             raise ConfigError(
                 f"problem {problem.key}: its prompt starts with {self.tokenizer.bos_token!r} "
-                "twice; the tokenizer adds one itself: remove it from prompt.template, the problems "
-                "or the chat template"
+                "twice; the tokenizer adds one itself: remove it from prompt.template, from the "
+                "problems or from the chat template"
             )
         if ids and ids[-1] == eos:
             raise ConfigError(
@@ -91,8 +91,8 @@ class PromptEncoder:
         """Encode a problem and check that the model gets to read what is in it.
 
         Raises:
-            BadRowError: If the prompt is empty or too long, holds control tokens where a chat template
-                writes them, or cannot be told from its tokens.
+            BadRowError: If the prompt is empty or too long, holds control tokens where a chat
+                template writes them, or cannot be told from its tokens.
         """
         ids = self.encode(problem)
         content = problem.prompt if isinstance(problem.prompt, str) else _text(problem.prompt)
@@ -103,10 +103,10 @@ class PromptEncoder:
                 "control token",
                 f"the prompt spells {control.group()!r}; the chat template adds such itself",
             )
-        if not 0 < len(ids) <= max_tokens:
-            raise BadRowError(
-                "prompt too long" if ids else "no tokens", f"{len(ids)} of {max_tokens}"
-            )
+        if not ids:
+            raise BadRowError("empty prompt", "the tokenizer makes no token of it")
+        if len(ids) > max_tokens:
+            raise BadRowError("prompt too long", f"{len(ids)} tokens, at most {max_tokens}")
         if control is None:
             self._check_round_trip(ids, content)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlreason.config import PoolSection
 from rlreason.data.rows import ColumnOptions, closest, parse_options
-from rlreason.errors import ConfigError, PluginError, RlreasonError
+from rlreason.errors import ConfigError, PluginError
 from rlreason.plugins import build_plugin, load_plugin
 from rlreason.protocols import ProblemSource
 
@@ -81,8 +81,6 @@ def _build(cls: type[Any], name: str, options: Mapping[str, Any], where: str) ->
     try:
         source: ProblemSource = cls(name, **options)
     except (TypeError, ValueError) as error:
-        if isinstance(error, RlreasonError):
-            raise
         raise ConfigError(f"{where}: {name} with {dict(options)!r}: {error}") from error
     return source
 
