@@ -153,8 +153,8 @@ _NO_SIGNAL = {
         "see the log for the reward that fails and what it needs"
     ),
     "all_right": (
-        "{m.solved_frac:.0%} of the groups are all right; the problems are solved. Add harder "
-        "pools, or let a curriculum move to them"
+        "{m.solved_frac:.0%} of the groups are all right; the problems are too easy by now. Add "
+        "harder pools, or let a curriculum move to them"
     ),
     "truncated": (
         "{m.truncated_frac:.0%} of the completions are cut before they end; raise "

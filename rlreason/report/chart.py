@@ -1,0 +1,70 @@
+"""What every chart of the page shares: its record, colours, lines and layout.
+
+Figures are plotly's JSON, written directly. Colours are told apart by colour-blind readers too
+(Okabe and Ito's set).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a929c",
+)  # fmt: skip
+_INK, _GRID = "#3c4650", "#e7eaee"
+
+Figure = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A figure with the words around it."""
+
+    id: str
+    title: str
+    note: str
+    figure: Figure
+    wide: bool = False
+    """Takes the page's whole width."""
+
+
+def line(
+    name: str, x: Sequence[int], y: Sequence[float | None], color: str, *, faint: bool = False
+) -> Figure:
+    """One curve; None is a gap. A faint one is the raw data behind a smoothed one."""
+    return {
+        "type": "scatter",
+        "mode": "lines" if len(x) > 1 else "markers",
+        "name": name,
+        "x": list(x),
+        "y": list(y),
+        "line": {"color": color, "width": 1 if faint else 2},
+        "opacity": 0.35 if faint else 1.0,
+        "hovertemplate": "%{y:.4g}",
+    }
+
+
+def layout(
+    *, height: int = 230, legend: Literal["none", "top", "right"] = "none", x_title: str = "step"
+) -> Figure:
+    """Plain axes on white; the caller may extend ``xaxis`` and ``yaxis``."""
+    places: dict[str, Figure] = {
+        "none": {},
+        "top": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "right": {"orientation": "v", "x": 1.01, "y": 1},
+    }
+    axis = {"gridcolor": _GRID, "zeroline": False, "automargin": True, "linecolor": _GRID}
+    return {
+        "height": height,
+        "margin": {"l": 48, "r": 12, "t": 30 if legend == "top" else 10, "b": 36},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": _INK},
+        "hovermode": "x unified",
+        "showlegend": legend != "none",
+        "legend": places[legend] | {"traceorder": "normal", "font": {"size": 11}},
+        "xaxis": axis | {"title": {"text": x_title, "standoff": 6}},
+        "yaxis": dict(axis),
+    }

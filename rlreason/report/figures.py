@@ -1,0 +1,280 @@
+"""The charts of a run's course: curves over steps, the curriculum's weights, phase times."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+
+from plotly.colors import sample_colorscale
+
+from rlreason.metrics import StepMetrics
+from rlreason.report.chart import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    Chart,
+    Figure,
+    layout,
+    line,
+)
+
+MAX_POINTS = 1000
+"""A longer run shows every n-th step."""
+
+_PHASE_COLORS = {
+    "draw": GREY,
+    "rollout": BLUE,
+    "score": ORANGE,
+    "journal": PURPLE,
+    "learn": GREEN,
+    "publish": SKY,
+    "record": "#b8860b",
+    "checkpoint": "#5b5f97",
+    "evaluate": RED,
+}
+_WEIGHT_SCALE = [[0, "#f5f9fd"], [0.35, "#9ecae1"], [0.7, "#3182bd"], [1, "#08306b"]]
+
+Pick = Callable[[StepMetrics], float | None]
+
+
+def thin(rows: Sequence[StepMetrics]) -> Sequence[StepMetrics]:
+    """At most ``MAX_POINTS`` rows, evenly spaced, the last one among them."""
+    stride = -(-len(rows) // MAX_POINTS) or 1
+    return rows[::-1][::stride][::-1]
+
+
+def curve_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
+    """Reward, signal, lengths, faults, entropy, mismatch and gradient norm over steps."""
+    return [
+        _reward(rows),
+        _lines(
+            rows,
+            "signal",
+            "Signal",
+            "share of groups that teach something; the others are all right or all wrong",
+            {
+                "with signal": (BLUE, lambda m: m.signal_frac),
+                "all right": (GREEN, lambda m: m.solved_frac),
+                "all wrong": (RED, lambda m: m.hopeless_frac),
+            },
+            unit=True,
+        ),
+        _lines(
+            rows,
+            "lengths",
+            "Completion length",
+            "tokens per completion",
+            {
+                "mean": (BLUE, lambda m: m.completion_tokens_mean),
+                "longest": (GREY, lambda m: m.completion_tokens_max),
+            },
+        ),
+        _faults(rows),
+        _lines(
+            rows,
+            "entropy",
+            "Entropy",
+            "nats per token; a fall to nothing ends exploration",
+            {"entropy": (PURPLE, lambda m: m.entropy)},
+        ),
+        _lines(
+            rows,
+            "mismatch",
+            "Engine against learner",
+            "mean gap of logprobs on the same tokens, nats; a jump means stale weights",
+            {"mismatch": (RED, lambda m: m.mismatch_abs)},
+            log=True,
+        ),
+        _lines(
+            rows,
+            "grad_norm",
+            "Gradient norm",
+            "before clipping",
+            {"gradient norm": (GREEN, lambda m: m.grad_norm)},
+        ),
+        _lines(
+            rows,
+            "draw_entropy",
+            "Variety of the draw",
+            "entropy of the curriculum's weights, nats; highest when all pools weigh the same",
+            {"entropy of the weights": (SKY, lambda m: m.draw_entropy)},
+        ),
+        _lines(
+            rows,
+            "speed",
+            "Speed",
+            "tokens per second while the engine samples and while the learner learns",
+            {
+                "rollout": (BLUE, lambda m: m.rollout_tokens_per_s),
+                "learner": (GREEN, lambda m: m.learner_tokens_per_s),
+            },
+        ),
+    ]
+
+
+def weight_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
+    """The curriculum's weights over steps, as a heat map and as lines."""
+    names = list(rows[-1].pools)
+    steps = [row.step for row in rows]
+    weights = [[row.pools[name].weight for row in rows] for name in names]
+    heat_map = {
+        "type": "heatmap",
+        "x": steps,
+        "y": names,
+        "z": weights,
+        "text": [[_why(row, name) for row in rows] for name in names],
+        "hovertemplate": "%{y}, step %{x}<br>weight %{z:.3f}<br>%{text}<extra></extra>",
+        "colorscale": _WEIGHT_SCALE,
+        "zmin": 0,
+        "colorbar": {"title": {"text": "weight"}, "thickness": 12},
+    }
+    ramp = sample_colorscale(
+        "Viridis", [0.9 * i / max(len(names) - 1, 1) for i in range(len(names))]
+    )
+    lines = [
+        line(name, steps, values, color)
+        for name, values, color in zip(names, weights, ramp, strict=True)
+    ]
+    # Pools may be many: they take their colours from one ramp, in the order of the recipe.
+    map_layout = layout(height=90 + 26 * len(names))
+    map_layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
+    return [
+        Chart(
+            id="weight_map",
+            title="What is drawn",
+            note="the curriculum's weight of each pool; point at a cell to see why",
+            figure={"data": [heat_map], "layout": map_layout},
+            wide=True,
+        ),
+        Chart(
+            id="weight_lines",
+            title="The same as lines",
+            note="pools in the order of the recipe, dark to light; click a name to hide it",
+            figure={"data": lines, "layout": layout(height=320, legend="right")},
+            wide=True,
+        ),
+    ]
+
+
+def phase_chart(rows: Sequence[StepMetrics]) -> Chart:
+    """Seconds per phase and step, stacked."""
+    names = list(dict.fromkeys(name for row in rows for name in row.phase_s))
+    steps = [row.step for row in rows]
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": steps,
+            "y": [row.phase_s.get(name, 0.0) for row in rows],
+            "marker": {"color": _PHASE_COLORS.get(name, GREY), "line": {"width": 0}},
+            "hovertemplate": "%{y:.3f} s",
+        }
+        for name in names
+    ]
+    stacked = layout(height=280, legend="right") | {"barmode": "stack", "bargap": 0.05}
+    stacked["yaxis"]["title"] = {"text": "seconds"}
+    return Chart(
+        id="phases",
+        title="Where the time goes",
+        note="seconds per phase of each step",
+        figure={"data": bars, "layout": stacked},
+        wide=True,
+    )
+
+
+def _reward(rows: Sequence[StepMetrics]) -> Chart:
+    steps, values = [row.step for row in rows], [row.reward_mean for row in rows]
+    window = max(1, len(rows) // 20)
+    data = [
+        line("reward", steps, values, BLUE, faint=True),
+        line(f"mean of {window} steps", steps, _trailing_mean(values, window), BLUE),
+    ]
+    return Chart(
+        id="reward",
+        title="Reward",
+        note="mean over the step's completions; it moves with what is drawn, accuracy does not",
+        figure={"data": data if window > 1 else data[1:], "layout": layout(legend="top")},
+    )
+
+
+def _faults(rows: Sequence[StepMetrics]) -> Chart:
+    outcomes = {
+        "unparseable": PURPLE, "over_limit": SKY, "timeout": GREEN, "crash": RED, "infra": GREY,
+    }  # fmt: skip
+    seen = {
+        name: (color, _outcome(name))
+        for name, color in outcomes.items()
+        if any(row.outcome_fracs.get(name) for row in rows)
+    }
+    return _lines(
+        rows,
+        "faults",
+        "Cut or unscored completions",
+        "share cut at the token limit, and of each scoring outcome but ok",
+        {"cut": (ORANGE, lambda m: m.truncated_frac)} | seen,
+        unit=True,
+    )
+
+
+def _outcome(name: str) -> Pick:
+    return lambda metrics: metrics.outcome_fracs.get(name)
+
+
+def _lines(
+    rows: Sequence[StepMetrics],
+    chart_id: str,
+    title: str,
+    note: str,
+    series: Mapping[str, tuple[str, Pick]],
+    *,
+    unit: bool = False,
+    log: bool = False,
+) -> Chart:
+    steps = [row.step for row in rows]
+    data = [
+        line(name, steps, [pick(row) for row in rows], color)
+        for name, (color, pick) in series.items()
+    ]
+    axes = layout(legend="top" if len(series) > 1 else "none")
+    if unit:
+        axes["yaxis"] |= {"range": [-0.02, 1.02]}
+    elif log:
+        axes["yaxis"] |= {
+            "type": "log",
+            "exponentformat": "power",
+            "dtick": 1,
+            "range": _decades(data),
+        }
+    else:
+        axes["yaxis"] |= {"rangemode": "tozero"}
+    return Chart(id=chart_id, title=title, note=note, figure={"data": data, "layout": axes})
+
+
+def _decades(curves: Sequence[Figure]) -> list[float]:
+    """A log axis's range in whole decades, so that it has labels whatever the data."""
+    logs = [math.log10(value) for curve in curves for value in curve["y"] if value]
+    low, high = math.floor(min(logs, default=0)), math.ceil(max(logs, default=0))
+    return [low - 0.05, max(high, low + 1) + 0.05]
+
+
+def _trailing_mean(values: Sequence[float | None], window: int) -> list[float | None]:
+    means: list[float | None] = []
+    for end in range(1, len(values) + 1):
+        known = [value for value in values[max(0, end - window) : end] if value is not None]
+        means.append(statistics.fmean(known) if known else None)
+    return means
+
+
+def _why(row: StepMetrics, name: str) -> str:
+    """What stands behind a pool's weight at a step."""
+    pool = row.pools[name]
+    reward = "-" if pool.reward_mean is None else f"{pool.reward_mean:.2f}"
+    terms = "".join(
+        f", {key} {value:.3g}" for key, value in pool.curriculum.items() if value is not None
+    )
+    return f"{pool.draws} drawn, reward {reward}{terms}"
