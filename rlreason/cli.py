@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rlreason import __version__
 from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
 from rlreason.config_mistakes import nearest
 from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
@@ -66,12 +67,7 @@ def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     if version:
-        from importlib import metadata
-
-        try:
-            print(f"rlreason {metadata.version('rlreason')}")
-        except metadata.PackageNotFoundError:
-            print("rlreason, from a source tree that is not installed")
+        print(f"rlreason {__version__}")
         raise typer.Exit
 
 

@@ -272,4 +272,4 @@ def test_help_names_every_verb_and_the_version_is_told() -> None:
         "init",
         "doctor",
     ]
-    assert rlreason("--version").stdout.startswith("rlreason")
+    assert rlreason("--version").stdout.startswith("rlreason 0.")
