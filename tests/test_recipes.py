@@ -26,7 +26,7 @@ def test_a_recipe_parses_under_its_name(
 def test_a_recipe_opens_with_what_it_shows_and_where_it_runs(name: str) -> None:
     text = (RECIPES / name).read_text(encoding="utf-8")
     comment = "".join(text.partition("\nkind:")[0].splitlines())
-    assert comment.startswith("# ")
+    assert text.splitlines()[0].endswith("."), "the first line is the title in `rlreason init`"
     assert f"rlreason train {name}" in comment
     assert "CPU" in comment or "GPU" in comment
 

@@ -1,0 +1,251 @@
+"""The command line: ``rlreason train | eval | report | init | doctor``.
+
+Thin: each verb reads its arguments, calls one function and prints. Imports of weight happen inside
+the verbs, so that help and configuration mistakes answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rlreason import __version__
+from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
+from rlreason.config_mistakes import nearest
+from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
+
+if TYPE_CHECKING:
+    from rlreason.evaluate import Evaluation
+
+RUNS = Path("runs")
+"""Where runs are looked for by name; run.folder's default."""
+
+USER_MISTAKES = (ConfigError, DataError, PluginError)
+
+
+class Verbs(TyperGroup):
+    """Prints a deliberate error as its message: 2 for what the user can mend, 1 for the rest."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RlreasonError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(2 if isinstance(error, USER_MISTAKES) else 1) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""RL post-training for reasoning: sample, reward, choose what to train on, learn.
+
+\b
+A first run, on any machine, in minutes:
+  rlreason doctor                       is this machine ready?
+  rlreason train grpo.yaml              train a tiny model; the same command resumes
+  rlreason report quickstart            write its page again
+
+\b
+Then your own:
+  rlreason init grpo.yaml mine.yaml     copy a shipped recipe and edit it
+  rlreason train mine.yaml --dry-run    check everything, build nothing
+  rlreason train mine.yaml run.seed=1   any field can be overridden
+""",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"rlreason {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A file here, or the name of a shipped recipe.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Fields to change.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, print the plan, build nothing.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew; a run of this name is moved aside.")
+    ] = False,
+) -> None:
+    """Train as RECIPE says. The same command again continues where it stopped.
+
+    \b
+    Examples:
+      rlreason train grpo.yaml
+      rlreason train grpo.yaml run.name=second run.seed=1 learner.learning_rate=2e-4
+      rlreason train grpo.yaml pools.add3.held_out=32 curriculum=curricula.uniform:Uniform
+      rlreason train grpo.yaml --dry-run
+
+    Values are YAML; a pool is named by its name. Ctrl-C finishes the step, saves and leaves.
+    """
+    config = load_config(recipe, overrides or [])
+    if dry_run:
+        from rlreason.preflight import preflight
+
+        plan = preflight(config).render(config)
+        print(resolved_yaml(config))
+        _show(plan)
+        return
+    from rlreason.build import open_run
+    from rlreason.trainer import train as run_training
+
+    with open_run(config, fresh=fresh) as run:
+        run_training(run)
+    _show_result(Path(config.run.folder) / config.run.name)
+
+
+@app.command(name="eval")
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run's name under runs/, or its folder.")],
+    checkpoint: Annotated[
+        int | None, typer.Option("--checkpoint", min=0, help="Policy version; default: newest.")
+    ] = None,
+) -> None:
+    """Evaluate a checkpoint on the run's held-out problems.
+
+    \b
+    Examples:
+      rlreason eval quickstart
+      rlreason eval runs/quickstart --checkpoint 20
+    """
+    folder = find_run(run)
+    from rlreason.build import evaluate_checkpoint
+
+    _show_accuracy(folder, evaluate_checkpoint(folder, checkpoint))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name under runs/, or its folder.")],
+    completions: Annotated[
+        int | None,
+        typer.Option("--completions", min=0, help="Show this step's best and worst here."),
+    ] = None,
+) -> None:
+    """Write report.html of a run, finished or under way.
+
+    \b
+    Examples:
+      rlreason report quickstart
+      rlreason report quickstart --completions 40
+    """
+    folder = find_run(run)
+    from rlreason.report import best_and_worst, write_report
+
+    if completions is not None:
+        _show(best_and_worst(folder, completions))
+    print(f"report: {write_report(folder, completions)}")
+
+
+@app.command()
+def init(
+    recipe: Annotated[str | None, typer.Argument(help="A shipped recipe; none: list them.")] = None,
+    destination: Annotated[
+        Path | None, typer.Argument(metavar="DEST", help="File to write; default: same name here.")
+    ] = None,
+) -> None:
+    """Copy a shipped recipe here, to be edited.
+
+    \b
+    Examples:
+      rlreason init                         list the shipped recipes
+      rlreason init grpo.yaml mine.yaml
+    """
+    shipped = shipped_recipes()
+    if recipe is None:
+        for name, path in shipped.items():
+            title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+            print(f"{name:<22} {title}")
+        return
+    name = recipe if recipe in shipped else f"{recipe}.yaml"
+    source = shipped[name] if name in shipped else find_recipe(recipe)
+    target = destination or Path(source.name)
+    target = target / source.name if target.is_dir() else target
+    if target.exists():
+        raise ConfigError(f"{target}: exists already; name another file, or remove it")
+    if not target.parent.is_dir():
+        raise ConfigError(f"{target}: no folder {target.parent}; make it first")
+    shutil.copyfile(source, target)
+    print(f"wrote {target}; check it with: rlreason train {target} --dry-run")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check this machine, with a trial of vLLM and DeepSpeed.
+
+    Looks at versions, cores, memory, disk, GPUs and leftovers of killed builds. What is not fine
+    says what to do; the exit code is 1 if something is broken.
+    """
+    from rlreason.doctor import as_table, examine, to_json
+
+    findings = examine()
+    if as_json:
+        print(to_json(findings))
+    else:
+        _show(as_table(findings))
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+def find_run(name: str) -> Path:
+    """The folder of that path, else the run of that name under ``runs``.
+
+    Raises:
+        ConfigError: If neither holds a run, naming the closest one.
+    """
+    for folder in (Path(name), RUNS / name):
+        if "\0" not in name and (folder / "config.yaml").is_file():
+            return folder
+    known = sorted(path.parent.name for path in RUNS.glob("*/config.yaml"))
+    hint = nearest(name, known) if known else "; there are no runs here yet"
+    raise ConfigError(f"run {name!r}: no run folder of that path or under {RUNS}{hint}")
+
+
+def _show_result(folder: Path) -> None:
+    """Held-out accuracy before and after, and where the page about the run is."""
+    from rlreason.report import write_report
+
+    _show_accuracy(folder)
+    print(f"report: {write_report(folder)}")
+
+
+def _show_accuracy(folder: Path, now: Evaluation | None = None) -> None:
+    """The run's first evaluation beside ``now``, or beside its last one."""
+    from rlreason import jsonl
+    from rlreason.evaluate import Evaluation, comparison_table
+
+    lines = jsonl.read_lines(folder / "evaluations.jsonl")
+    recorded = [Evaluation.from_json(json.loads(lines[index])) for index in (0, -1) if lines]
+    shown = [*recorded, now] if now else recorded
+    if shown:
+        _show(comparison_table(shown[0], shown[-1]))
+
+
+def _show(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def main() -> None:
+    """Entry of the ``rlreason`` command."""
+    app(prog_name="rlreason")
