@@ -147,7 +147,7 @@ def _max_len(
         for problem in problems
     )
     wanted = longest + config.rollout.max_completion_tokens
-    limit = _position_limit(encoder, config)
+    limit = _position_limit(config)
     if limit is not None and wanted > limit:
         raise ConfigError(
             f"rollout.max_completion_tokens = {config.rollout.max_completion_tokens}: with the "
@@ -157,7 +157,7 @@ def _max_len(
     return wanted
 
 
-def _position_limit(encoder: PromptEncoder, config: GrpoConfig) -> int | None:
+def _position_limit(config: GrpoConfig) -> int | None:
     from transformers import AutoConfig
 
     model = AutoConfig.from_pretrained(resolve_model(config.model.path))

@@ -1,0 +1,140 @@
+"""Every loss token exactly once, the denominator over the whole update, micro-batches in budget."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlreason.algorithms.batching import collate, make_train_batches, split_by_tokens
+from rlreason.types import Problem, Rollout, RolloutGroup, Score, ScoredGroup, TrainSequence
+
+CPU = torch.device("cpu")
+
+
+def group(
+    slot: int, lengths: list[int], advantages: list[float], infra: tuple[int, ...] = ()
+) -> ScoredGroup:
+    rollouts = tuple(
+        Rollout(
+            prompt_ids=(7, 8),
+            completion_ids=tuple(range(10, 10 + length)),
+            completion="x",
+            rollout_logprobs=tuple(-0.1 * i for i in range(length)),
+            finish_reason="stop",
+            policy_version=0,
+        )
+        for length in lengths
+    )
+    problem = Problem(id=str(slot), pool="pool", prompt="p")
+    scores = tuple(
+        Score(value=0.0, outcome="infra" if index in infra else "ok")
+        for index in range(len(lengths))
+    )
+    return ScoredGroup(
+        group=RolloutGroup(problem=problem, slot=slot, rollouts=rollouts),
+        scores=scores,
+        advantages=tuple(advantages),
+    )
+
+
+def test_groups_without_signal_leave_the_sequences_but_stay_in_the_denominator() -> None:
+    scored = [group(0, [3, 4], [1.0, -1.0]), group(1, [5, 6], [0.0, 0.0])]
+    [batch] = make_train_batches(scored, updates=1)
+    assert [sequence.num_loss_tokens for sequence in batch.sequences] == [3, 4]
+    assert batch.num_loss_tokens == 3 + 4 + 5 + 6
+
+
+def test_a_kl_or_entropy_term_keeps_groups_without_signal() -> None:
+    [batch] = make_train_batches(
+        [group(0, [3, 4], [0.0, 0.0])], updates=1, keep_without_signal=True
+    )
+    assert len(batch.sequences) == 2
+
+
+def test_infra_faults_are_in_neither_sequences_nor_denominator() -> None:
+    [batch] = make_train_batches([group(0, [3, 4, 5], [1.0, 0.0, -1.0], infra=(1,))], updates=1)
+    assert [sequence.num_loss_tokens for sequence in batch.sequences] == [3, 5]
+    assert batch.num_loss_tokens == 3 + 5
+
+
+def test_a_step_without_signal_makes_no_batch() -> None:
+    assert make_train_batches([group(0, [3, 4], [0.0, 0.0])], updates=1) == []
+
+
+@given(num_groups=st.integers(1, 20), updates=st.integers(1, 6))
+def test_updates_share_the_groups_out_without_loss(num_groups: int, updates: int) -> None:
+    scored = [group(slot, [slot + 1, 2], [1.0, -1.0]) for slot in range(num_groups)]
+    batches = make_train_batches(scored, updates=updates)
+    lengths = [s.num_loss_tokens for batch in batches for s in batch.sequences]
+    assert lengths == [n for slot in range(num_groups) for n in (slot + 1, 2)]
+    assert all(b.num_loss_tokens == sum(s.num_loss_tokens for s in b.sequences) for b in batches)
+    sizes = [len(batch.sequences) for batch in batches]
+    assert max(sizes) - min(sizes) <= 2  # one group of two
+
+
+def test_a_sequence_holds_each_field_on_the_token_it_describes() -> None:
+    [batch] = make_train_batches([group(0, [2, 1], [0.5, -0.5])], updates=1)
+    first = batch.sequences[0]
+    assert first.token_ids == (7, 8, 10, 11)
+    assert first.loss_mask == (False, False, True, True)
+    assert first.advantages == (0.0, 0.0, 0.5, 0.5)
+    assert first.rollout_logprobs == (0.0, 0.0, -0.0, -0.1)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40), budget=st.integers(1, 120)
+)
+def test_microbatches_hold_everything_once_within_the_budget(
+    lengths: list[int], budget: int
+) -> None:
+    plan = split_by_tokens(lengths, budget)
+    assert sorted(index for part in plan for index in part) == list(range(len(lengths)))
+    for part in plan:
+        padded = len(part) * max(lengths[index] for index in part)
+        assert padded <= budget or len(part) == 1
+
+
+def test_sorting_by_length_keeps_padding_small() -> None:
+    lengths = [10, 1, 10, 1, 10, 1]
+    plan = split_by_tokens(lengths, 30)
+    padded = sum(len(part) * max(lengths[index] for index in part) for part in plan)
+    assert padded == sum(lengths)
+
+
+def test_collate_predicts_a_token_from_the_position_before_it() -> None:
+    sequences = [
+        TrainSequence(
+            token_ids=(5, 6, 7),
+            loss_mask=(False, True, True),
+            advantages=(0.0, 1.0, 2.0),
+            rollout_logprobs=(0.0, -1.0, -2.0),
+        ),
+        TrainSequence(
+            token_ids=(8, 9),
+            loss_mask=(False, True),
+            advantages=(0.0, 3.0),
+            rollout_logprobs=(0.0, -3.0),
+        ),
+    ]
+    batch = collate(sequences, CPU)
+    assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 0]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch.predicts.tolist() == [[True, True, False], [True, False, False]]
+    assert batch.targets.tolist() == [6, 7, 9]
+    assert batch.advantages.tolist() == [1.0, 2.0, 3.0]
+    assert batch.rollout_logprobs is not None
+    assert batch.rollout_logprobs.tolist() == [-1.0, -2.0, -3.0]
+
+
+def test_sequences_that_nobody_sampled_have_no_rollout_logprobs() -> None:
+    sequence = TrainSequence(
+        token_ids=(5, 6), loss_mask=(False, True), advantages=(0.0, 1.0), rollout_logprobs=None
+    )
+    assert collate([sequence], CPU).rollout_logprobs is None
+
+
+def test_a_loss_on_the_first_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="first token"):
+        TrainSequence(
+            token_ids=(5, 6), loss_mask=(True, True), advantages=(0.0, 1.0), rollout_logprobs=None
+        )
