@@ -42,6 +42,9 @@ MAY_CHANGE = (
 
 MAY_CHANGE_SECTIONS = ("evaluation", "log")
 
+LOGGED = ("rlreason", "vllm", "DeepSpeed")
+"""Loggers whose records go to the attempt's log file."""
+
 _ATTEMPT = re.compile(r"attempt_([0-9]+)\.log")
 _ABSENT = "absent"
 
@@ -214,16 +217,15 @@ class RunFolder:
     def _open_log(self) -> None:
         numbers = [_ATTEMPT.fullmatch(entry.name) for entry in self.log.iterdir()]
         self.attempt = 1 + max((int(found[1]) for found in numbers if found), default=0)
-        handler = logging.FileHandler(
-            self.log / f"attempt_{self.attempt}.log", mode="x", encoding="utf-8"
-        )
+        handler = logging.FileHandler(self.log / f"attempt_{self.attempt}.log", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         package = logging.getLogger("rlreason")
         if package.level == logging.NOTSET:
             package.setLevel(logging.INFO)
-        package.addHandler(handler)
+        for name in LOGGED:
+            logging.getLogger(name).addHandler(handler)
+            self._held.callback(logging.getLogger(name).removeHandler, handler)
         self._held.callback(handler.close)
-        self._held.callback(package.removeHandler, handler)
         if self.changes:
             logger.warning("the run continues with changed fields:\n%s", _in_words(self.changes))
 

@@ -18,12 +18,13 @@ from typing import Annotated, NamedTuple
 
 import torch
 import typer
-from check_tiny_arithmetic import check_all, table
+from check_tiny_arithmetic import GROUPS, MAX_NEW_TOKENS, NUM_SAMPLES, check_all, table
 from flawed_solutions import FLAWED_MIX, MOSTLY_RIGHT_MIX, Share, make_example
 from tiny_tokenizer import MAX_POSITIONS, make_tokenizer
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+CARD = Path(__file__).with_name("tiny_arithmetic_card.md")
 FOLDER = Path(__file__).resolve().parent.parent / "rlreason" / "models" / "tiny-arithmetic"
 BATCH_SIZE = 32
 WARMUP_STEPS = 50
@@ -43,8 +44,8 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage("skills", MOSTLY_RIGHT_MIX, 2500, 4e-3),
-    Stage("flaws", FLAWED_MIX, 800, 2e-3),
+    Stage("mostly right solutions", MOSTLY_RIGHT_MIX, 2500, 4e-3),
+    Stage("the flawed mix", FLAWED_MIX, 800, 2e-3),
 )
 
 
@@ -131,6 +132,28 @@ def train_stage(
             )
 
 
+def write_card(folder: Path, seed: int, checks: str) -> None:
+    """Fill the model card in; replaced by hand, as it is full of braces."""
+    values = {
+        "seed": str(seed),
+        "stages": " and ".join(
+            f"{stage.steps} steps at a peak learning rate of {stage.learning_rate} on {stage.name}"
+            for stage in STAGES
+        ),
+        "max_new_tokens": str(MAX_NEW_TOKENS),
+        "samples": str(NUM_SAMPLES),
+        "table": checks,
+        **{
+            name.replace(" ", "_"): ", ".join(f"{task}-{digits}" for task, digits in pools)
+            for name, pools in GROUPS.items()
+        },
+    }
+    card = CARD.read_text(encoding="utf-8")
+    for name, value in values.items():
+        card = card.replace(f"{{{name}}}", value)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
 def build(folder: Path, seed: int, scale: float) -> None:
     """Train through all stages and save model and tokenizer in ``folder``."""
     torch.manual_seed(seed)
@@ -148,7 +171,7 @@ def build(folder: Path, seed: int, scale: float) -> None:
 def main(
     folder: Annotated[Path, typer.Option(help="Where the model lies or goes.")] = FOLDER,
     check: Annotated[bool, typer.Option("--check", help="Check only; build nothing.")] = False,
-    seed: Annotated[int, typer.Option(help="Seeds weights, problems and flaws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seeds weights, problems and flaws.")] = 1,
     scale: Annotated[float, typer.Option(help="Factor on all steps, for a trial.")] = 1.0,
 ) -> None:
     """Build the model and check it, or check what is there."""
@@ -156,7 +179,10 @@ def main(
     torch.use_deterministic_algorithms(True)
     if not check:
         build(folder, seed, scale)
-    print(table(check_all(folder)))
+    checks = table(check_all(folder))
+    print(checks)
+    if not check:
+        write_card(folder, seed, checks)
 
 
 if __name__ == "__main__":

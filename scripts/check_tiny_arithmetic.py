@@ -7,9 +7,9 @@ whose split key hashes lowest.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from transformers import (
@@ -25,7 +25,12 @@ SOLVED = (("add", 1), ("sum", 2), ("max", 3), ("rev", 3))
 LEARNABLE = (("add", 3), ("add", 4), ("add", 5), ("sum", 6), ("sum", 12), ("max", 10))
 TOO_HARD = (("add", 8), ("sum", 24), ("rev", 6))
 OTHERS = (("add", 2), ("sum", 4), ("sum", 8), ("max", 6), ("rev", 4))
-MIXED = (*(("add", k) for k in (2, 3, 4, 5)), *(("sum", k) for k in (4, 6, 8)), ("max", 6), ("max", 10))
+MIXED = (
+    *(("add", k) for k in (2, 3, 4, 5)),
+    *(("sum", k) for k in (4, 6, 8)),
+    ("max", 6),
+    ("max", 10),
+)
 """The nine pools whose solutions are mostly flawed though well inside the model's reach."""
 GROUPS = {"solved": SOLVED, "learnable": LEARNABLE, "too hard": TOO_HARD, "mixed": MIXED}
 
@@ -58,7 +63,7 @@ def is_strict(completion: str) -> bool:
     return _STRICT.fullmatch(completion) is not None
 
 
-def held_out_rows(pool: Pool) -> list[Mapping[str, object]]:
+def held_out_rows(pool: Pool) -> list[dict[str, Any]]:
     """The pool's problems of lowest hash."""
     rows = list(ArithmeticSource(*pool).read())
     return sorted(rows, key=lambda row: hash_fraction(row["metadata"]["split_key"]))[:NUM_PROBLEMS]
@@ -72,17 +77,22 @@ def complete(
     inputs = tokenizer.apply_chat_template(
         chats, add_generation_prompt=True, return_tensors="pt", padding=True, return_dict=True
     )
-    options = {"do_sample": False} if samples == 0 else {
-        "do_sample": True, "temperature": 1.0, "top_k": 0, "num_return_sequences": samples,
-    }
+    options = (
+        {"do_sample": False}
+        if samples == 0
+        else {
+            "do_sample": True,
+            "temperature": 1.0,
+            "top_k": 0,
+            "num_return_sequences": samples,
+        }
+    )
     output = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, **options)
     completions = output[:, inputs["input_ids"].shape[1] :]
-    return tokenizer.batch_decode(completions, skip_special_tokens=True)
+    return list(tokenizer.batch_decode(completions, skip_special_tokens=True))
 
 
-def check_pool(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pool: Pool
-) -> PoolCheck:
+def check_pool(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pool: Pool) -> PoolCheck:
     """Greedy and sampled accuracy and format share of one pool."""
     rows = held_out_rows(pool)
     prompts = [str(row["prompt"]) for row in rows]
@@ -98,8 +108,8 @@ def check_pool(
     )
 
 
-def _mean(values: object) -> float:
-    listed = [float(value) for value in values]  # type: ignore[attr-defined]
+def _mean(values: Iterable[float]) -> float:
+    listed = list(values)
     return sum(listed) / len(listed)
 
 

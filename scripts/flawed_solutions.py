@@ -170,7 +170,7 @@ def make_example(share: Share, rng: random.Random) -> tuple[str, str]:
 
 def _all_wrong(task: str, digits: int, weight: float) -> Share:
     """An easy kind: nearly always right, and never a slip when it is not."""
-    return Share(task, digits, weight, right_frac=0.96, format_frac=0.96, wrong_method_frac=1.0)
+    return Share(task, digits, weight, right_frac=0.99, format_frac=0.99, wrong_method_frac=1.0)
 
 
 FLAWED_MIX = (
@@ -179,15 +179,15 @@ FLAWED_MIX = (
     Share("add", 3, 3.5, 0.25, 0.6),
     Share("add", 4, 4.0, 0.20, 0.6),
     Share("add", 5, 3.0, 0.15, 0.6),
-    _all_wrong("sum", 2, 1.0),
+    _all_wrong("sum", 2, 2.0),
     Share("sum", 4, 2.0, 0.25, 0.6),
     Share("sum", 6, 1.5, 0.20, 0.6),
     Share("sum", 8, 1.5, 0.15, 0.6),
     Share("sum", 12, 1.5, 0.08, 0.6),
-    _all_wrong("max", 3, 1.0),
+    _all_wrong("max", 3, 2.0),
     Share("max", 6, 1.5, 0.20, 0.6),
     Share("max", 10, 1.5, 0.10, 0.6),
-    _all_wrong("rev", 3, 1.5),
+    _all_wrong("rev", 3, 2.0),
     Share("rev", 4, 2.0, 0.10, 0.6),
 )
 """What the shipped model imitates. add-8, sum-24 and rev-6 are never taught: too hard for it."""

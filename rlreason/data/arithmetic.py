@@ -91,7 +91,7 @@ def _digit_string(index: int, digits: int) -> str:
 
 
 def _nonzero_digit_string(index: int, digits: int) -> str:
-    """Without zeros, so that a reversed number never starts with one: 021 and 21 are one integer."""
+    """Without zeros: a reversed number must not start with one, as 021 and 21 are one integer."""
     text = ""
     for _ in range(digits):
         index, digit = divmod(index, 9)

@@ -51,7 +51,8 @@ def _prepare_environment(threads: int) -> None:
     settings = {
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process
         "VLLM_HOST_IP": "127.0.0.1",  # nothing listens beyond loopback
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        # vLLM's own set-up would close the handlers of everybody else, the run's log among them.
+        "VLLM_CONFIGURE_LOGGING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
