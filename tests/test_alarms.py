@@ -86,6 +86,11 @@ def test_entropy_alarms_below_a_tenth_of_the_first_steps() -> None:
     assert warmed_up(9).check(step_metrics(9, entropy=0.001)) == []
 
 
+def test_a_skipped_update_without_numbers_alarms_as_that_only() -> None:
+    metrics = step_metrics(10, learned=False, skipped=True, entropy=math.nan, mismatch_abs=math.nan)
+    assert [alarm.name for alarm in warmed_up().check(metrics)] == ["skipped_update"]
+
+
 def test_steps_without_update_do_not_enter_the_baseline() -> None:
     alarms = Alarms()
     for step in range(20):
@@ -93,6 +98,15 @@ def test_steps_without_update_do_not_enter_the_baseline() -> None:
     for step in range(20, 30):
         assert alarms.check(step_metrics(step)) == []
     assert alarms.check(step_metrics(30, entropy=0.01)) != []
+
+
+def test_skipped_updates_do_not_enter_the_baseline() -> None:
+    alarms = Alarms()
+    for step in range(10):
+        alarms.check(step_metrics(step, learned=False, skipped=True, entropy=math.nan))
+    for step in range(10, 20):
+        alarms.check(step_metrics(step))
+    assert [alarm.name for alarm in alarms.check(step_metrics(20, entropy=0.01))] == ["entropy"]
 
 
 def test_skipped_updates_in_a_row_are_counted_and_stop_the_run_at_three() -> None:

@@ -60,7 +60,7 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     display.step(step_metrics(4))
     display.close()
     first, second = stream.getvalue().splitlines()
-    assert first == "continuing at step 4 of 10"
+    assert first == "continuing after 4 of 10 steps"
     assert second.startswith("step  5/10  reward .25")
     assert "\x1b" not in stream.getvalue()
 

@@ -89,7 +89,7 @@ def test_alarms_are_returned_and_shown(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, sinks=[], display=display, alarms=Alarms())
     recorder.start(0)
     (alarm,) = recorder.step(step_metrics(0, truncated_frac=0.9))
-    assert display.messages == [f"alarm at step 0: {alarm.message}"]
+    assert display.messages == [f"alarm: {alarm.message}"]
 
 
 def test_a_resume_drops_the_steps_that_are_taken_again(tmp_path: Path) -> None:

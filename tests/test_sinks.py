@@ -112,9 +112,10 @@ def test_a_raising_tracker_is_logged_once_without_its_secret(caplog) -> None:
     ]
 
 
-def test_a_tracker_that_does_not_open_costs_its_rows_only(caplog) -> None:
+@pytest.mark.parametrize("fault", [OSError, SystemExit, KeyboardInterrupt])
+def test_a_tracker_that_does_not_open_costs_its_rows_only(caplog, fault) -> None:
     def refuse() -> ListedSink:
-        raise OSError("no route to host")
+        raise fault("no route to host")
 
     sink = BackgroundSink("t", refuse)
     sink.log(0, {})
