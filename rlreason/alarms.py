@@ -108,9 +108,10 @@ class Alarms:
 
     def _entropy(self, metrics: StepMetrics) -> Iterator[tuple[str, str, str]]:
         value, baseline = metrics.entropy, self._baseline(self._first_entropy)
-        if value is None or baseline is None or value >= self.limits.entropy_ratio * baseline:
+        if value is None or baseline is None:
             return
-        yield "entropy", "", _ENTROPY.format(value=value, baseline=baseline)
+        if value < self.limits.entropy_ratio * baseline:  # false for the NaN of a skipped update
+            yield "entropy", "", _ENTROPY.format(value=value, baseline=baseline)
 
     def _baseline(self, values: list[float]) -> float | None:
         return statistics.median(values) if len(values) == self.limits.baseline_steps else None

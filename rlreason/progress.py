@@ -88,8 +88,7 @@ class PlainDisplay:
     def start(self, total: int, first: int) -> None:
         """Say where the run begins."""
         self._total, self._eta = total, Eta(total)
-        verb = "continuing at" if first else "starting at"
-        self.message(f"{verb} step {first} of {total}")
+        self.message(f"continuing after {first} of {total} steps" if first else f"{total} steps")
 
     def step(self, metrics: StepMetrics) -> None:
         """Write the step's line."""

@@ -73,11 +73,12 @@ class Recorder:
         )
         self._next_step += 1
         jsonl.append(self._metrics_path, to_json(metrics))
-        self._log(metrics.step, flat_metrics(metrics))
+        if self._sinks:
+            self._log(metrics.step, flat_metrics(metrics))
         self._display.step(metrics)
         raised = self.alarms.check(metrics)
         for alarm in raised:
-            self._display.message(f"alarm at step {alarm.step}: {alarm.message}")
+            self._display.message(f"alarm: {alarm.message}")
         return raised
 
     def has_evaluation(self, version: int) -> bool:

@@ -28,6 +28,9 @@ QUEUED_ROWS = 1000
 CLOSE_S = 10.0
 """How long the end of a run waits for a tracker to take what is queued."""
 
+OPEN_S = 30.0
+"""How long wandb tries to reach its server; the run does not wait for it."""
+
 _log = logging.getLogger(__name__)
 _CLOSE = None
 """Queued last: the thread finishes the tracker and ends."""
@@ -79,9 +82,16 @@ class WandbSink:
         import wandb  # here: it takes seconds, and only for who asks for it
 
         # console: wandb would else wrap stdout, under the live display.
-        quiet = {"console": "off", "silent": True, "login_timeout": 10, "finish_timeout": CLOSE_S}
-        settings = quiet | dict(options.get("settings") or {})
-        self._run = wandb.init(**{**options, "settings": wandb.Settings(**settings)})
+        # Timeouts: wandb waits for its own threads when the process ends, even for a failed start.
+        quiet = {"console": "off", "silent": True} | {
+            "login_timeout": CLOSE_S,
+            "init_timeout": OPEN_S,
+            "finish_timeout": CLOSE_S,
+        }
+        settings = wandb.Settings(**quiet | dict(options.get("settings") or {}))
+        # Set up first, or a missing key makes wandb ask for one on the run's own terminal.
+        wandb.setup(settings)
+        self._run = wandb.init(**{**options, "settings": settings})
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Record numbers of one step."""
@@ -174,10 +184,13 @@ class BackgroundSink:
 
     @contextlib.contextmanager
     def _contained(self) -> Iterator[None]:
-        """A tracker's fault ends here, whatever it is: it must never become the run's."""
+        """A tracker's fault ends here, whatever it is: it must never become the run's.
+
+        Ctrl-C reaches the main thread only; a KeyboardInterrupt here is the tracker's own.
+        """
         try:
             yield
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if not self._complained:
                 text = redact_text(f"{type(error).__name__}: {error}")
                 _log.warning("%s fails, the run goes on without it: %s", self._name, text)
