@@ -12,6 +12,7 @@ from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
+from rlreason.console import run_console
 from rlreason.data.pools import Pools
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
@@ -48,6 +49,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         start = checkpoint.version if checkpoint else 0
         scorer = stack.enter_context(_scorer(config, plan.rewards))
         display = open_display()
+        stack.enter_context(run_console(display))
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
         curriculum = build_curriculum(config, plan.train)

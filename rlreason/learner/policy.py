@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as hf_logging
 
 from rlreason.algorithms.batching import MicroBatch
 from rlreason.algorithms.logprobs import chunk_size, chunked_logprobs
@@ -48,6 +49,7 @@ def load_model(path: Path | str, section: ModelSection) -> Any:
     Dropout is switched off: the learner's forward must be the distribution that the engine
     sampled from, or every ratio and the mismatch alarm would measure dropout noise.
     """
+    hf_logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
         path, dtype=getattr(torch, section.dtype), attn_implementation=section.attention
     )

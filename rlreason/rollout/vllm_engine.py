@@ -105,6 +105,7 @@ class VllmEngine:
             "enable_prefix_caching": True,
             "logprobs_mode": "processed_logprobs",
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,
             "trust_remote_code": False,
             "seed": self._seed,
         }
