@@ -140,6 +140,7 @@ class Obedient:
         return self._hang(argument)
 
     def _kill_the_supervisor(self, argument: str) -> float:
+        Path(argument).write_text(str(os.getpid()))
         os.kill(os.getppid(), signal.SIGKILL)
         return self._hang(argument)
 
@@ -152,6 +153,10 @@ class Obedient:
 
     def _imported(self, argument: str) -> float:
         return float(argument in sys.modules)
+
+    def _count(self, argument: str) -> Score:
+        self._counted = getattr(self, "_counted", 0) + 1
+        return Score(value=0.0, parts={"count": self._counted})
 
     def _pid(self, argument: str) -> Score:
         return Score(value=0.0, parts={"pid": float(os.getpid())})

@@ -35,6 +35,13 @@ def test_every_completion_gets_its_own_score_and_groups_come_sorted_by_slot(
     assert values == [i / 320 for i in range(320)]
 
 
+def test_completions_are_handed_out_in_the_order_in_which_they_came() -> None:
+    with scorer(workers=1) as alone:
+        scored = alone.score([group("count", "count", slot=1), group("count", "count", slot=0)])
+    counts = [score.parts["count"] for _, scores in scored for score in scores]
+    assert counts == [3, 4, 1, 2]
+
+
 def test_the_first_group_is_scored_while_the_second_is_still_sampled(
     obedient: WorkerScorer, tmp_path: Path
 ) -> None:

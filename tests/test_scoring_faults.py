@@ -123,22 +123,35 @@ def test_a_step_is_scored_again_when_its_supervisor_is_killed() -> None:
         assert ends(worker)
 
 
-def test_a_scorer_that_keeps_dying_is_infra_and_too_much_of_it_stops_the_run() -> None:
+def test_a_scorer_that_keeps_dying_is_infra_and_too_much_of_it_stops_the_run(
+    tmp_path: Path,
+) -> None:
+    pid_file = tmp_path / "pid"
     with scorer(max_infra_frac=1.0) as lenient:
-        (score,) = scores_of(lenient, "kill_the_supervisor")
+        (score,) = scores_of(lenient, f"kill_the_supervisor {pid_file}")
         assert score.outcome == "infra"
+        assert ends(int(pid_file.read_text())), "a hanging worker outlived its supervisor"
         assert scores_of(lenient, "score 0.5")[0].value == 0.5
     with scorer() as strict, pytest.raises(TrainingStopped, match="the scoring supervisor died"):
-        scores_of(strict, "kill_the_supervisor")
+        scores_of(strict, f"kill_the_supervisor {pid_file}")
 
 
-def test_a_killed_driver_leaves_no_worker(tmp_path: Path) -> None:
-    fifo = tmp_path / "pid"
+def test_a_killed_driver_leaves_no_worker_though_its_child_holds_the_pipe(tmp_path: Path) -> None:
+    fifo, child_pid = tmp_path / "pid", tmp_path / "child"
     os.mkfifo(fifo)
-    program = (
-        "from scoring_groups import scorer, scores_of\n"
-        f"scores_of(scorer(), 'tell_pid_then_hang {fifo}')\n"
-    )
+    program = f"""
+import os, signal
+from pathlib import Path
+from scoring_groups import scorer, scores_of
+with scorer() as alone:
+    alone.start()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        signal.pause()
+    Path({str(child_pid)!r}).write_text(str(child))
+    scores_of(alone, {f"tell_pid_then_hang {fifo}"!r})
+"""
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     environment = os.environ | {"PYTHONPATH": path}
     driver = subprocess.Popen([sys.executable, "-c", program], env=environment)
@@ -149,6 +162,7 @@ def test_a_killed_driver_leaves_no_worker(tmp_path: Path) -> None:
     assert supervisor != driver.pid
     assert ends(worker)
     assert ends(supervisor)
+    os.kill(int(child_pid.read_text()), signal.SIGKILL)
 
 
 def _parent(pid: int) -> int:
