@@ -57,7 +57,7 @@ class FaultReport:
         if num_bad == 0:
             return
         summary = self._summary(num_bad, num_rows)
-        if num_bad == num_rows or num_bad > MAX_BAD_FRAC * num_rows:
+        if num_bad > MAX_BAD_FRAC * num_rows:
             raise DataError(f"{summary}\ncorrect the rows, or the options of the pool")
         _log.warning("%s\nthese rows are skipped", summary)
 

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from rlreason.config import PromptSection
@@ -25,17 +25,15 @@ def make_tokenizer(
     template: str | None = TEMPLATE,
     single: str = "<s> $A",
     eos: str | None = "</s>",
-    lower: bool = False,
+    normalizer: normalizers.Normalizer | None = None,
 ) -> PreTrainedTokenizerFast:
     """One token per character; ``single`` is what the tokenizer puts around plain text."""
     tokens = [*CONTROL, *sorted(CHARS)]
     vocab = {token: index for index, token in enumerate(tokens)}
     backend = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
     backend.decoder = decoders.Fuse()
-    if lower:
-        from tokenizers import normalizers
-
-        backend.normalizer = normalizers.Lowercase()
+    if normalizer is not None:
+        backend.normalizer = normalizer
     special = [(token, vocab[token]) for token in CONTROL]
     backend.post_processor = processors.TemplateProcessing(single=single, special_tokens=special)
     tokenizer = PreTrainedTokenizerFast(
@@ -118,6 +116,8 @@ def test_messages_go_through_the_template_in_text_style_too() -> None:
 
 def test_decoding_leaves_out_control_tokens_and_changes_nothing_else() -> None:
     made = encoder()
+    # Without this, transformers would not clean up a BPE model's text even when asked to.
+    made.tokenizer.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
     ids = made.tokenizer.encode("a . b ?  1\n<|end|></s>", add_special_tokens=False)
     assert made.decode(ids) == "a . b ?  1\n"
 
@@ -185,9 +185,33 @@ def test_a_prompt_of_exactly_the_longest_length_passes() -> None:
 
 
 def test_a_tokenizer_that_loses_letters_stops_the_run() -> None:
-    made = encoder(make_tokenizer(lower=True))
+    made = encoder(make_tokenizer(normalizer=normalizers.Lowercase()))
     with pytest.raises(DataError, match=r"2 x not in the vocabulary\n.*sums/1: .*'A\+B'"):
         check_prompts(made, [problem("A+B"), problem("B+A", "2")], 100)
+
+
+def test_compatibility_forms_that_a_tokenizer_unifies_are_no_loss() -> None:
+    made = encoder(make_tokenizer(normalizer=normalizers.NFKC()))
+    wide = [problem("\uff12+2")]  # a full-width 2
+    assert check_prompts(made, wide, 100) == wide
+
+
+def test_a_template_may_cut_earlier_turns_of_the_assistant() -> None:
+    cut = "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}"
+    prompt = turns(("user", "1+1"), ("assistant", "let me think"), ("user", "2+2"))
+    assert check_prompts(encoder(make_tokenizer(template=cut)), [problem(prompt)], 100)
+
+
+def test_control_tokens_without_a_name_are_known_too() -> None:
+    # As in Llama 3: its end of turn is special, but in no attribute of the tokenizer.
+    template = "{% for m in messages %}{{ m.content }}<|eot|>{% endfor %}"
+    tokenizer = make_tokenizer(template=template)
+    tokenizer.backend_tokenizer.add_special_tokens([AddedToken("<|eot|>", special=True)])
+    eot = tokenizer.convert_tokens_to_ids("<|eot|>")
+    assert "<|eot|>" not in tokenizer.all_special_tokens
+    assert eos_ids(tokenizer, None) == (2, eot)
+    with pytest.raises(DataError, match=r"the prompt spells '<\|eot\|>'"):
+        check_prompts(encoder(tokenizer), [problem("2+2<|eot|>")], 100)
 
 
 def test_text_style_may_bring_control_tokens_of_its_own() -> None:

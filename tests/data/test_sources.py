@@ -142,6 +142,18 @@ def test_bad_utf8_in_a_parquet_file_costs_one_row(folder: Path) -> None:
     assert second["fault"] == ("bad UTF-8", "byte 0xe9 at position 4")
 
 
+@pytest.mark.parametrize("kind", ["parquet", "datasets"])
+def test_columns_that_nobody_asked_for_are_not_read(kind: str, folder: Path) -> None:
+    broken = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
+    table = pa.table({"prompt": ["2+2"], "notes": broken})
+    if kind == "parquet":
+        pq.write_table(table, folder / "t.parquet")
+    else:
+        datasets.Dataset(table).save_to_disk(folder / "saved")
+    source = "t.parquet" if kind == "parquet" else "datasets:saved"
+    assert [row["prompt"] for row in rows_of(source)] == ["2+2"]
+
+
 def test_a_file_that_is_no_parquet_file_is_refused(folder: Path) -> None:
     (folder / "t.parquet").write_text("prompt\n2+2\n")
     with pytest.raises(DataError, match=r"pools.words.source: t.parquet is not a parquet file"):
