@@ -7,6 +7,7 @@ the verbs, so that help and configuration mistakes answer at once.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -248,4 +249,6 @@ def _show(renderable: Any) -> None:
 
 def main() -> None:
     """Entry of the ``rlreason`` command."""
+    # Read when torch loads; its C++ warnings (NUMA, missing drivers) help no user of a run.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     app(prog_name="rlreason")

@@ -73,11 +73,11 @@ def reset(engine: VllmEngine) -> None:
     engine.load_weights(model.named_parameters(), version=0)
 
 
-def scored_by_length(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
-    """Reward long completions: every group has signal, whatever the model says."""
+def scored_by_tokens(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
+    """Reward high token ids: every group of different completions has signal."""
     ordered = sorted(groups, key=lambda group: group.slot)
     pairs = [
-        (group, tuple(Score(value=float(len(r.completion_ids))) for r in group.rollouts))
+        (group, tuple(Score(value=float(sum(r.completion_ids))) for r in group.rollouts))
         for group in ordered
     ]
     return with_advantages(pairs, group_normalized)
@@ -85,4 +85,4 @@ def scored_by_length(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
 
 def sample_batch(engine: VllmEngine, step: int, count: int = 4) -> list[TrainBatch]:
     groups = list(engine.generate(problems(count), step=step))
-    return make_train_batches(scored_by_length(groups), updates=1)
+    return make_train_batches(scored_by_tokens(groups), updates=1)

@@ -38,6 +38,8 @@ def prepare_process(section: ClusterSection) -> ProcessSetup:
 def _ensure_process_group(on_gpu: bool) -> None:
     if torch.distributed.is_initialized():
         return
+    if not on_gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed.ops  # only to set a switch that it has nowhere else
 
     # DeepSpeed would compile its shared-memory collective for one to two minutes at the first

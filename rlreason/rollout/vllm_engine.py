@@ -76,6 +76,8 @@ class VllmEngine:
         _prepare_environment(start.threads)
         from vllm import LLM  # after the environment, which vLLM reads at import
 
+        # At every reload it warns of modules that have no weights of their own to load.
+        logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
         self.policy_version = start.version
         self._codec, self._rollout, self._evaluation = codec, config.rollout, config.evaluation
         self._seed, self._start = config.run.seed, start

@@ -1,0 +1,122 @@
+"""kill -9 at every phase of real runs: the same command ends with the same bits.
+
+One run is killed once in each phase, at another step each time, so every start continues what the
+kill before it left. It ends equal to a run that nobody killed.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PHASES = ("rollout", "score", "journal", "learn", "publish", "record", "checkpoint")
+STEPS = 8
+RECIPE = f"""
+kind: grpo
+run: {{name: tiny, steps: {STEPS}, checkpoint_every: 3}}
+model: {{path: tiny-arithmetic}}
+pools:
+  - {{name: add3, source: "arithmetic:add", options: {{digits: 3, size: 60}}, held_out: 4}}
+  - {{name: max6, source: "arithmetic:max", options: {{digits: 6, size: 60}}, held_out: 4}}
+  - {{name: rev6, source: "arithmetic:rev", options: {{digits: 6, size: 60}}, held_out: 4}}
+scoring: {{reward: "rewards.boxed_exact:BoxedExact"}}
+rollout: {{problems_per_step: 6, group_size: 4, max_completion_tokens: 64}}
+learner: {{learning_rate: 5e-4, warmup_steps: 2}}
+cluster: {{threads: 1}}
+evaluation: {{every: 4, samples: 0}}
+"""
+
+
+def command(folder: Path) -> list[str]:
+    recipe = folder / "tiny.yaml"
+    recipe.parent.mkdir(parents=True, exist_ok=True)
+    recipe.write_text(RECIPE)
+    return [sys.executable, "-m", "rlreason", "train", str(recipe), f"run.folder={folder}"]
+
+
+def start(folder: Path, fault: str | None = None) -> subprocess.Popen[str]:
+    environment = os.environ | ({"RLREASON_FAULT": fault} if fault else {})
+    return subprocess.Popen(
+        command(folder),
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    path = folder / "tiny" / "checkpoints" / f"{STEPS:06d}" / "state.json"
+    return json.loads(path.read_text())
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "tiny" / name).read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("straight")
+    code, output = finish(start(folder))
+    assert code == 0, output
+    return folder
+
+
+def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
+    straight: Path, tmp_path: Path
+) -> None:
+    faults = {"rollout": 1, "score": 2, "journal": 3, "learn": 4, "publish": 5, "record": 6}
+    for phase, step in (*faults.items(), ("checkpoint", STEPS)):
+        code, output = finish(start(tmp_path, f"{phase}:{step}:kill9"))
+        assert code == -signal.SIGKILL, f"{phase}: {output}"
+    code, output = finish(start(tmp_path))
+    assert code == 0, output
+    assert final_state(tmp_path) == final_state(straight)
+    assert [row["step"] for row in rows(tmp_path, "metrics.jsonl")] == list(range(STEPS))
+    versions = [row["version"] for row in rows(tmp_path, "evaluations.jsonl")]
+    assert versions == [0, 4, STEPS]
+    assert rows(tmp_path, "evaluations.jsonl") == rows(straight, "evaluations.jsonl")
+
+
+def test_the_state_compared_is_the_whole_state(straight: Path) -> None:
+    state = final_state(straight)
+    assert set(state["digests"]) == {"parameters", "optimizer"}
+    assert {"curriculum", "pools"} <= set(state["state"])
+    assert sum(state["state"]["curriculum"]["num_seen"].values()) == STEPS * 6 * 4
+
+
+def test_sigterm_saves_and_leaves_and_the_same_command_continues(
+    straight: Path, tmp_path: Path
+) -> None:
+    process = start(tmp_path)
+    metrics = tmp_path / "tiny" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.read_text().strip()):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    code, output = finish(process)
+    assert code == 128 + signal.SIGTERM, output
+    assert "SIGTERM" in output
+    saved = [folder.name for folder in (tmp_path / "tiny" / "checkpoints").iterdir()]
+    assert saved
+    code, output = finish(start(tmp_path))
+    assert code == 0, output
+    assert final_state(tmp_path) == final_state(straight)
+
+
+def test_a_finished_run_says_so_and_changes_nothing(straight: Path) -> None:
+    before = final_state(straight)
+    code, output = finish(start(straight))
+    assert code == 0, output
+    assert final_state(straight) == before
+    assert len(rows(straight, "metrics.jsonl")) == STEPS
