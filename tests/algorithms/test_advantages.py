@@ -15,7 +15,9 @@ from rlreason.errors import ShapeError
 REWARDS = st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0, -1.5, 3.0]), min_size=2, max_size=12)
 
 
-def advantages_of(name: str, rewards: list[float], counted: list[bool] | None = None) -> list[float]:
+def advantages_of(
+    name: str, rewards: list[float], counted: list[bool] | None = None
+) -> list[float]:
     mask = torch.tensor([counted or [True] * len(rewards)])
     return ADVANTAGES[name](torch.tensor([rewards], dtype=torch.float64), mask)[0].tolist()
 

@@ -81,9 +81,7 @@ def test_a_sequence_holds_each_field_on_the_token_it_describes() -> None:
     assert first.rollout_logprobs == (0.0, 0.0, -0.0, -0.1)
 
 
-@given(
-    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40), budget=st.integers(1, 120)
-)
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40), budget=st.integers(1, 120))
 def test_microbatches_hold_everything_once_within_the_budget(
     lengths: list[int], budget: int
 ) -> None:

@@ -258,7 +258,5 @@ def test_the_exported_policy_loads_in_plain_transformers(tmp_path: Path) -> None
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     ids = (1, 20, 21, 22, 5)
     with torch.no_grad():
-        torch.testing.assert_close(
-            plain_logprobs(loaded, ids), plain_logprobs(learner._model, ids)
-        )
+        torch.testing.assert_close(plain_logprobs(loaded, ids), plain_logprobs(learner._model, ids))
     assert AutoTokenizer.from_pretrained(tmp_path).eos_token_id is not None
