@@ -80,9 +80,9 @@ def find_recipe(name: str) -> Path:
     for candidate in (name, f"{name}.yaml"):
         if candidate in shipped:
             return shipped[candidate]
-    stems = {Path(known).stem: known for known in [*Path().glob("*.yaml"), *shipped]}
+    stems = {Path(known).stem: known for known in [*map(str, Path().glob("*.yaml")), *shipped]}
     close = difflib.get_close_matches(Path(name).stem, stems, n=1)
-    hint = f"; did you mean '{stems[close[0]]}'?" if close else ""
+    hint = f"; did you mean {stems[close[0]]!r}?" if close else ""
     raise ConfigError(
         f"recipe {name!r}: no such file, and no shipped recipe of that name{hint} "
         f"(shipped: {', '.join(shipped)})"
