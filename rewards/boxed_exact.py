@@ -39,10 +39,15 @@ class BoxedExact:
     def __init__(self, config: BoxedExactConfig) -> None:
         self._strict_format = config.strict_format
 
-    def __call__(self, problem: Problem, completion: str) -> Score:
-        """Score ``completion``; without a box the outcome is unparseable."""
+    def check_problem(self, problem: Problem) -> None:
+        """Refuse a problem whose answer no box could hold."""
         if problem.answer is None:
             raise DataError("it has no answer to compare the box with")
+
+    def __call__(self, problem: Problem, completion: str) -> Score:
+        """Score ``completion``; without a box the outcome is unparseable."""
+        self.check_problem(problem)
+        assert problem.answer is not None, "checked above"
         boxed = last_boxed(completion)
         correct = boxed is not None and boxed.strip() == problem.answer.strip()
         formatted = _STRICT.fullmatch(completion.rstrip()) is not None

@@ -178,6 +178,12 @@ class MathAnswer:
     bounds = (0.0, 1.0)
     needs_answer = True
 
+    def check_problem(self, problem: Problem) -> None:
+        """Refuse a problem whose answer is missing or no mathematics that can be read."""
+        if problem.answer is None:
+            raise DataError("it has no answer to compare with")
+        _check_gold(_normalize(last_boxed(problem.answer) or problem.answer))
+
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score ``completion`` against ``problem.answer``."""
         if problem.answer is None:

@@ -7,7 +7,7 @@ what the run is built from, and what ``--dry-run`` prints.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 from rich.table import Table
 
 from rlreason.config import GrpoConfig, PluginConfig, PoolSection
+from rlreason.data.faults import BadRowError, FaultReport
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
 from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
-from rlreason.errors import ConfigError
+from rlreason.errors import ConfigError, DataError
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Curriculum
@@ -75,8 +76,12 @@ def preflight(config: GrpoConfig) -> Plan:
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
-    needs_answer = _needs_answer(config, rewards, evaluation_rewards)
-    problems = {pool.name: _read(pool, needs_answer[pool.name]) for pool in config.pools}
+    for plugins in (rewards, evaluation_rewards):
+        WorkerScorer(plugins, config.scoring, seed=config.run.seed).check()
+    problems = {
+        pool.name: _read(pool, _distinct(rewards[pool.name], evaluation_rewards[pool.name]))
+        for pool in config.pools
+    }
     encoder, ends = _encoder(config, model)
     train, held_out = {}, {}
     for pool in config.pools:
@@ -104,21 +109,41 @@ def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> 
     return built
 
 
-def _needs_answer(config: GrpoConfig, *reward_maps: Mapping[str, PluginConfig]) -> dict[str, bool]:
-    """Pool -> whether any of its rewards reads the answer. Loads and checks every reward."""
-    needs = dict.fromkeys(reward_maps[0], False)
-    for rewards in reward_maps:
-        scorer = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
-        scorer.check()
-        needs = {name: needs[name] or scorer.needs_answer[name] for name in needs}
-    return needs
+def _distinct(training: PluginConfig, evaluation: PluginConfig) -> list[PluginConfig]:
+    return [training] if evaluation == training else [training, evaluation]
 
 
-def _read(pool: PoolSection, needs_answer: bool) -> list[Problem]:
-    source = open_source(pool, where=f"pools.{pool.name}")
-    return read_problems(
-        source, pool.name, needs_answer=needs_answer, max_prompt_chars=MAX_PROMPT_CHARS
+def _read(pool: PoolSection, rewards: list[PluginConfig]) -> list[Problem]:
+    """The pool's problems, each of them one that its rewards can score."""
+    where = f"pools.{pool.name}"
+    built = [
+        build_plugin(reward.use, reward.options, where=f"{where}.reward") for reward in rewards
+    ]
+    problems = read_problems(
+        open_source(pool, where=where),
+        pool.name,
+        needs_answer=any(getattr(reward, "needs_answer", False) for reward in built),
+        max_prompt_chars=MAX_PROMPT_CHARS,
     )
+    for reward in built:
+        check = getattr(reward, "check_problem", None)
+        problems = _checked_by(check, problems) if check else problems
+    return problems
+
+
+def _checked_by(check: Callable[[Problem], None], problems: list[Problem]) -> list[Problem]:
+    """The problems that the reward accepts; more than 1 % refused ones stop the run."""
+    report = FaultReport(problems[0].pool)
+    good = []
+    for problem in problems:
+        try:
+            check(problem)
+        except DataError as error:
+            report.add(f"problem {problem.key}", BadRowError("answer", str(error)))
+        else:
+            good.append(problem)
+    report.settle(len(problems))
+    return good
 
 
 def _encoder(config: GrpoConfig, model: Path | str) -> tuple[PromptEncoder, tuple[int, ...]]:

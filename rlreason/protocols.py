@@ -23,7 +23,9 @@ class Reward(Protocol):
     *our* data is wrong (no answer where one is needed): the run then stops and names the problem.
     A class may declare ``Config``, a pydantic model of its options; it is then built as
     ``cls(Config(**options))``, else as ``cls(**options)``. It may declare ``needs_answer = True``:
-    a row without an answer is then a bad row of its pool.
+    a row without an answer is then a bad row of its pool. It may have a method
+    ``check_problem(problem)`` that raises ``DataError``: every problem is then checked before the
+    run starts.
     """
 
     bounds: tuple[float, float]
