@@ -1,0 +1,146 @@
+"""A user's mistakes: one message each, before vllm, deepspeed or a model is loaded."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlreason.config import GrpoConfig
+from rlreason.errors import ConfigError, DataError
+from rlreason.preflight import preflight
+
+RECIPE = """\
+kind: grpo
+run: {name: tiny, steps: 2}
+model: {path: tiny-arithmetic}
+pools:
+  - {name: add3, source: "arithmetic:add", options: {digits: 3, size: 50}, held_out: 4}
+scoring:
+  reward: rewards.boxed_exact:BoxedExact
+rollout:
+  group_size: 4
+  max_completion_tokens: 60
+"""
+
+
+def train(folder: Path, recipe: str, *arguments: str) -> tuple[int, str, bool]:
+    """Exit code, output, and whether anything heavy was imported."""
+    (folder / "mine.yaml").write_text(recipe)
+    program = (
+        "import sys\n"
+        "from rlreason.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n"
+        "    heavy = {'vllm', 'deepspeed'} & set(sys.modules)\n"
+        "    print('HEAVY', *heavy, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", "mine.yaml", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    *lines, heavy = (done.stdout + done.stderr).strip().splitlines()
+    return done.returncode, "\n".join(lines), heavy.strip() != "HEAVY"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("group_size: 4", "temprature: 0.7", ["line 9", "rollout.temprature", "'temperature'"]),
+        ("group_size: 4", "group_size: 1", ["line 9", "rollout.group_size = 1", "2"]),
+        ("path: tiny-arithmetic", "path: no-such", ["model.path = 'no-such'", "tiny-arithmetic"]),
+        ("BoxedExact", "BoxedExakt", ["BoxedExakt", "did you mean 'BoxedExact'"]),
+        ("rewards.boxed_exact", "rewards.boxed_exakt", ["no module", "rewards.boxed_exact"]),
+        ("arithmetic:add", "arithmetic:ad", ["pools.add3", "'add'"]),
+        ("max_completion_tokens: 60", "max_completion_tokens: 900", ["takes 256", "lower it to"]),
+        ("held_out: 4", "held_out: 400", ["add3", "held_out"]),
+    ],
+)
+def test_a_mistake_is_one_message_before_anything_heavy(
+    tmp_path: Path, old: str, new: str, told: list[str]
+) -> None:
+    assert old in RECIPE
+    code, output, heavy = train(tmp_path, RECIPE.replace(old, new))
+    assert code == 2
+    assert not heavy
+    assert "Traceback" not in output
+    assert [part for part in told if part not in output] == [], output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_row_without_an_answer_is_named(tmp_path: Path) -> None:
+    rows = [{"prompt": f"add {n}+1", "answer": str(n + 1)} for n in range(10, 30)]
+    del rows[6]["answer"]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = RECIPE.replace(
+        'source: "arithmetic:add", options: {digits: 3, size: 50}', "source: mine.jsonl"
+    )
+    code, output, heavy = train(tmp_path, recipe)
+    assert code == 2
+    assert not heavy
+    assert "mine.jsonl line 7" in output
+    assert "answer" in output
+
+
+def test_a_dry_run_prints_the_plan_and_builds_nothing(tmp_path: Path) -> None:
+    code, output, heavy = train(tmp_path, RECIPE, "--dry-run", "run.steps=7")
+    assert code == 0, output
+    assert not heavy
+    assert "7 steps" in output
+    assert "add3" in output
+    assert not (tmp_path / "runs").exists()
+
+
+def config(**changes: object) -> GrpoConfig:
+    values = {
+        "model": {"path": "tiny-arithmetic"},
+        "pools": [
+            {
+                "name": "mine",
+                "source": "mine.jsonl",
+                "reward": "rewards.math_answer:MathAnswer",
+                "held_out": 2,
+            }
+        ],
+        "rollout": {"max_completion_tokens": 60},
+    }
+    return GrpoConfig.model_validate(values | changes)
+
+
+def write_rows(folder: Path, answers: list[str]) -> None:
+    rows = [{"prompt": f"add {n}+1", "answer": answer} for n, answer in enumerate(answers)]
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_an_answer_that_the_verifier_cannot_read_stops_the_run_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, ["1", "2", r"\frac{", "4"])
+    with pytest.raises(DataError, match=r"no mathematics that can be read"):
+        preflight(config())
+
+
+def test_the_plan_holds_what_the_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, [str(n + 1) for n in range(12)])
+    plan = preflight(config())
+    assert (len(plan.train["mine"]), len(plan.held_out["mine"])) == (10, 2)
+    ids = {problem.id for problem in plan.train["mine"]}
+    assert ids.isdisjoint(problem.id for problem in plan.held_out["mine"])
+    # <bos> add space 1 0 + 1 newline, and the longest completion
+    assert plan.max_len == 8 + 60
+    assert plan.eos_ids == (plan.encoder.tokenizer.eos_token_id,)
+
+
+def test_a_prompt_that_leaves_no_room_names_both_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, [str(n + 1) for n in range(12)])
+    with pytest.raises(ConfigError, match="max_completion_tokens = 250"):
+        preflight(config(rollout={"max_completion_tokens": 250}))
