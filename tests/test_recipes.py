@@ -64,8 +64,9 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
     assert (config.algorithm.clip_low, config.algorithm.clip_high) == (0.2, 0.2)
     assert config.learner.learning_rate == 1e-6
     assert config.curriculum.options == {"window": 300, "temperature": 0.1}
-    assert config.prompt.system is not None
-    assert "\\boxed{...}" in config.prompt.system
+    assert config.scoring.reward is not None
+    assert config.scoring.reward.use == "rewards.knights_knaves:KnightsKnaves"
+    assert all(tag in str(config.prompt.system) for tag in ("<think>", "</answer>"))
 
 
 def test_the_shots_of_the_smollm2_recipe_are_outside_its_pools() -> None:

@@ -1,0 +1,67 @@
+"""Who is a knight and who is a knave: DUMP's reward (arXiv 2504.09710, section 4.1).
+
+    reward: rewards.knights_knaves:KnightsKnaves
+
+    structure   +1 for one <think>...</think> and then one <answer>...</answer> that ends the
+                completion, else -1
+    answer      +2 everyone right, -1.5 everyone named but someone wrong, -2 anything else;
+                -2 without the structure
+
+So a completion scores 3, -0.5, -1 or -3. Roles may have any names ("Zoe is an egoist"), as
+reasoning-gym gives them; each person must be named once, with one role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from rlreason.errors import DataError
+from rlreason.types import Problem, Score
+
+_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+# No slash behind a role: "a knight/knave", copied from the question, decides nothing.
+_CLAIM = re.compile(r"\b(\w+) is an? (\w+)\b(?!/)")
+
+
+class KnightsKnaves:
+    """Rewards structure and assignment; parts ``format`` and ``correct`` tell them apart."""
+
+    bounds = (-3.0, 3.0)
+    needs_answer = True
+
+    def __call__(self, problem: Problem, completion: str) -> Score:
+        """Score ``completion``; without a full assignment the outcome is unparseable."""
+        if problem.answer is None:
+            raise DataError("it has no answer to compare the assignment with")
+        expected = _assignment(problem.answer)
+        if expected is None:
+            raise DataError(f"answer {problem.answer!r:.80} does not say who is what")
+        answer = _answer(completion)
+        claimed = _assignment(answer) if answer is not None else None
+        named = claimed is not None and claimed.keys() == expected.keys()
+        correct = named and claimed == expected
+        value = (-1.0 if answer is None else 1.0) + (2.0 if correct else -1.5 if named else -2.0)
+        return Score(
+            value=value,
+            parts={"correct": float(correct), "format": float(answer is not None)},
+            outcome="ok" if named else "unparseable",
+        )
+
+
+def _answer(completion: str) -> str | None:
+    """What stands between the answer tags, if the four tags stand once, in order, at the end."""
+    text = completion.rstrip()
+    if any(text.count(tag) != 1 for tag in _TAGS) or not text.endswith("</answer>"):
+        return None
+    places = [text.index(tag) for tag in _TAGS]
+    if places != sorted(places):
+        return None
+    return text[places[2] + len("<answer>") : places[3]]
+
+
+def _assignment(text: str) -> Mapping[str, str] | None:
+    """Person -> role, lower case; None if nobody is named or somebody twice."""
+    claims = [(name.lower(), role.lower()) for name, role in _CLAIM.findall(text)]
+    assignment = dict(claims)
+    return assignment if claims and len(assignment) == len(claims) else None
