@@ -81,16 +81,7 @@ class Checkpointer:
             TrainingStopped: If there was no room for the third time in a row.
         """
         try:
-            with commit_folder(
-                numbered_folder(self._folder, version),
-                extra={"version": version},
-                before_rename=partial(fault_point, "checkpoint", version),
-            ) as folder:
-                try:
-                    with _full_disk_as_oserror(folder):
-                        _write(folder, version, learner, state)
-                finally:
-                    self._needed = max(self._needed, _num_bytes(folder))
+            self._commit(version, learner, state)
         except OSError as error:
             if error.errno not in _NO_SPACE:
                 raise
@@ -100,6 +91,18 @@ class Checkpointer:
         self._valid[version] = True
         self._prune(version)
         return True
+
+    def _commit(self, version: int, learner: Learner, state: Mapping[str, Any]) -> None:
+        with commit_folder(
+            numbered_folder(self._folder, version),
+            extra={"version": version},
+            before_rename=partial(fault_point, "checkpoint", version),
+        ) as folder:
+            try:
+                with _full_disk_as_oserror(folder):
+                    _write(folder, version, learner, state)
+            finally:
+                self._needed = max(self._needed, _num_bytes(folder))
 
     def newest(self) -> Checkpoint | None:
         """The newest valid checkpoint; damaged ones are logged, with the reason, and passed over.

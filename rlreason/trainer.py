@@ -1,4 +1,4 @@
-"""The loop: draw, sample, score, observe, journal, learn, publish, record.
+"""The loop: draw, sample, score, journal, observe, learn, publish, record.
 
 ``train`` names the phases and keeps their order; ranks, retries and displays belong to the parts.
 Policy version v is the weights after v steps; step s samples from version s and makes s + 1.
@@ -81,32 +81,27 @@ def train(run: Run) -> None:
                 weights, terms = run.curriculum.weights(), run.curriculum.metrics()
                 problems = run.pools.draw(step, run.config.rollout.problems_per_step, weights)
 
-            # 2. Sample and score, or take what a killed attempt has already paid for.
-            entry = run.journal.read(step)
-            scored = replay(entry, problems) if entry else sample(run, step, problems, clock)
+            # 2. Sample, score and journal, or take what a killed attempt has already paid for:
+            #    a kill from here on loses no rollout.
+            scored, replayed = obtain(run, step, problems, weights, clock)
 
             # 3. Before any filter, so that "nothing to learn here" is a signal too.
             with clock.phase("draw"):
                 run.curriculum.observe(scored)
 
-            # 4. On disk before the policy learns from it: a kill from here on loses no rollout.
-            if entry is None:
-                with clock.phase("journal"):
-                    run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
-
-            # 5. One optimizer update (or updates_per_step) from the groups with signal.
+            # 4. One optimizer update (or updates_per_step) from the groups with signal.
             with clock.phase("learn"):
                 update = learn(run, step, scored)
 
-            # 6. The next step samples from what this one made.
+            # 5. The next step samples from what this one made.
             with clock.phase("publish"):
                 fault_point("publish", step)
                 run.publisher.publish(version=step + 1)
 
-            # 7. What happened; then what must survive a crash.
+            # 6. What happened; then what must survive a crash.
             with clock.phase("record"):
                 fault_point("record", step)
-                record(run, step, scored, update, terms, clock, replayed=entry is not None)
+                record(run, step, scored, update, terms, clock, replayed=replayed)
             with clock.phase("evaluate"):
                 evaluate_if_due(run, step + 1)
             with clock.phase("checkpoint"):
@@ -115,6 +110,23 @@ def train(run: Run) -> None:
             carried = clock.after_record()
             if interrupts.received is not None and step + 1 < run.config.run.steps:
                 raise SystemExit(interrupts.exit_code)
+
+
+def obtain(
+    run: Run,
+    step: int,
+    problems: Sequence[Problem],
+    weights: Mapping[str, float],
+    clock: Clock,
+) -> tuple[list[ScoredGroup], bool]:
+    """The step's scored groups, on disk when this returns; and whether they were there before."""
+    entry = run.journal.read(step)
+    if entry is not None:
+        return replay(entry, problems), True
+    scored = sample(run, step, problems, clock)
+    with clock.phase("journal"):
+        run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
+    return scored, False
 
 
 def sample(run: Run, step: int, problems: Sequence[Problem], clock: Clock) -> list[ScoredGroup]:

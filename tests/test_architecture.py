@@ -24,7 +24,7 @@ COMPOSERS = {"build", "preflight", "doctor_trial"}
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},
     # cluster/inline.py sets one of its switches before the first process group.
-    "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/cluster/inline.py"},
+    "deepspeed": {"rlreason/learner/deepspeed_learner.py"},
     "ray": {"rlreason/cluster/ray_cluster.py"},
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")

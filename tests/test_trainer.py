@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from rlreason.algorithms.advantages import group_normalized
 from rlreason.alarms import Alarms
+from rlreason.algorithms.advantages import group_normalized
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
 from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
@@ -87,9 +87,7 @@ class World:
             yield RolloutGroup(problem=problem, slot=slot, rollouts=(rollout, rollout))
 
     # scorer
-    def score(
-        self, groups: Iterator[RolloutGroup]
-    ) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
+    def score(self, groups: Iterator[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         scores = tuple(Score(value=value) for value in self.values)
         pairs = sorted(((group, scores) for group in groups), key=lambda pair: pair[0].slot)
         self.calls.append("score")

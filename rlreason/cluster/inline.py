@@ -38,13 +38,6 @@ def prepare_process(section: ClusterSection) -> ProcessSetup:
 def _ensure_process_group(on_gpu: bool) -> None:
     if torch.distributed.is_initialized():
         return
-    if not on_gpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    import deepspeed.ops  # only to set a switch that it has nowhere else
-
-    # DeepSpeed would compile its shared-memory collective for one to two minutes at the first
-    # start on a CPU; one rank has nobody to share memory with.
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     # DeepSpeed asks the environment, not the group, who it is.
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     store = torch.distributed.HashStore()  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import deepspeed
+import deepspeed.ops
 import torch
 from torch import Tensor
 
@@ -41,6 +42,10 @@ class DeepSpeedLearner:
         reference: Any = None,
     ) -> None:
         """Wrap ``model``; the process group must exist (cluster/inline.py)."""
+        if torch.distributed.get_world_size() == 1:
+            # DeepSpeed would compile its shared-memory collective for one to two minutes at the
+            # first start on a CPU; one rank has nobody to share memory with.
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self._config, self._algorithm, self._total_steps = learner, algorithm, total_steps
         self._model, self._tokenizer = model, tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)

@@ -63,14 +63,7 @@ def microbatch_loss(
     """
     current = policy_logprobs.detach()
     old = current if old_logprobs is None else old_logprobs
-    gap = torch.zeros_like(current)
-    weights = None
-    if batch.rollout_logprobs is not None:
-        gap = old - batch.rollout_logprobs
-        if algorithm.importance_cap is not None:
-            weights = truncated_importance_weights(
-                old, batch.rollout_logprobs, algorithm.importance_cap
-            )
+    gap, weights = _sampler_gap(batch, old, algorithm.importance_cap)
     policy = clipped_policy_loss(
         policy_logprobs,
         old,
@@ -98,3 +91,13 @@ def microbatch_loss(
         kl=kl.sum(),
     )
     return loss, Sums(*(value.detach().double() for value in sums))
+
+
+def _sampler_gap(batch: MicroBatch, old: Tensor, cap: float | None) -> tuple[Tensor, Tensor | None]:
+    """Learner minus rollout logprob per token, and the weights that correct for it if asked."""
+    if batch.rollout_logprobs is None:
+        return torch.zeros_like(old), None
+    gap = old - batch.rollout_logprobs
+    if cap is None:
+        return gap, None
+    return gap, truncated_importance_weights(old, batch.rollout_logprobs, cap)

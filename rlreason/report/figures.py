@@ -50,8 +50,11 @@ def thin(rows: Sequence[StepMetrics]) -> Sequence[StepMetrics]:
 
 def curve_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
     """Reward, signal, lengths, faults, entropy, mismatch and gradient norm over steps."""
+    return [_reward(rows), *_sample_charts(rows), _faults(rows), *_learner_charts(rows)]
+
+
+def _sample_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
     return [
-        _reward(rows),
         _lines(
             rows,
             "signal",
@@ -74,7 +77,11 @@ def curve_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
                 "longest": (GREY, lambda m: m.completion_tokens_max),
             },
         ),
-        _faults(rows),
+    ]
+
+
+def _learner_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
+    return [
         _lines(
             rows,
             "entropy",
