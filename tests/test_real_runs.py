@@ -1,7 +1,8 @@
-"""kill -9 at every phase of real runs: the same command ends with the same bits.
+"""Real runs from the command line: killed, interrupted, finished, exported.
 
-One run is killed once in each phase, at another step each time, so every start continues what the
-kill before it left. It ends equal to a run that nobody killed.
+kill -9 at every phase ends with the same bits after the same command. One run is killed once in
+each phase, at another step each time, so every start continues what the kill before it left. It
+ends equal to a run that nobody killed.
 """
 
 import json
@@ -13,9 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-PHASES = ("rollout", "score", "journal", "learn", "publish", "record", "checkpoint")
+from rlreason.config_file import load_config
+from rlreason.preflight import preflight
+
 STEPS = 8
 RECIPE = f"""
 kind: grpo
@@ -120,3 +126,66 @@ def test_a_finished_run_says_so_and_changes_nothing(straight: Path) -> None:
     assert code == 0, output
     assert final_state(straight) == before
     assert len(rows(straight, "metrics.jsonl")) == STEPS
+
+
+PLAIN_VLLM = """
+import json, sys
+from vllm import LLM, SamplingParams
+prompts = json.loads(sys.stdin.read())
+llm = LLM(sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=128)
+greedy = SamplingParams(temperature=0.0, max_tokens=64)
+outputs = llm.generate([{"prompt_token_ids": ids} for ids in prompts], greedy, use_tqdm=False)
+print("ANSWERS", json.dumps([output.outputs[0].text for output in outputs]))
+"""
+
+
+def plain_transformers(policy: Path, prompts: list[list[int]]) -> list[str]:
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    model = AutoModelForCausalLM.from_pretrained(policy)
+    answers = []
+    for ids in prompts:
+        output = model.generate(torch.tensor([ids]), max_new_tokens=64, do_sample=False)
+        answers.append(tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True))
+    return answers
+
+
+def plain_vllm(policy: Path, prompts: list[list[int]]) -> list[str]:
+    settings = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": "1",
+        "TORCHDYNAMO_DISABLE": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN_VLLM, str(policy)],
+        input=json.dumps(prompts),
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS")]
+    return json.loads(line.removeprefix("ANSWERS"))
+
+
+def test_the_exported_policy_answers_alike_outside_rlreason(straight: Path) -> None:
+    run = straight / "tiny"
+    policy = run / "checkpoints" / f"{STEPS:06d}" / "policy"
+    config = load_config(str(run / "config.yaml"))
+    held_out = preflight(config).held_out
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    keys, prompts = [], []
+    for pool, problems in held_out.items():
+        for problem in problems:
+            turns = [{"role": "user", "content": problem.prompt}]
+            keys.append((pool, problem.id))
+            prompts.append(
+                tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+            )
+    results = pq.read_table(run / "evaluations" / f"{STEPS:06d}.parquet").to_pylist()
+    recorded = {(row["pool"], row["problem_id"]): row["greedy_completion"] for row in results}
+    expected = [recorded[key] for key in keys]
+    assert len(expected) == 12
+    assert plain_transformers(policy, prompts) == expected
+    assert plain_vllm(policy, prompts) == expected
