@@ -152,7 +152,7 @@ def test_an_update_moves_towards_the_advantages_and_reports_what_it_did() -> Non
     assert stats.num_tokens == sum(len(sequence.token_ids) for sequence in batch.sequences)
     objective = [
         sum(
-            float((plain_logprobs(model, s.token_ids) * torch.tensor(s.advantages[1:])).sum())
+            (plain_logprobs(model, s.token_ids) * torch.tensor(s.advantages[1:])).sum().item()
             for s in batch.sequences
         )
         for model in (AutoModelForCausalLM.from_pretrained(MODEL), learner._model)
