@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rlreason.config import GrpoConfig, PluginConfig, PoolSection
+from rlreason.config import GrpoConfig, PluginConfig, PoolSection, PromptSection
 from rlreason.data.faults import BadRowError, FaultReport
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
@@ -82,6 +82,7 @@ def preflight(config: GrpoConfig) -> Plan:
         pool.name: _read(pool, _distinct(rewards[pool.name], evaluation_rewards[pool.name]))
         for pool in config.pools
     }
+    _refuse_shots(config.prompt, problems)
     encoder, ends = _encoder(config, model)
     train, held_out = {}, {}
     for pool in config.pools:
@@ -144,6 +145,23 @@ def _checked_by(check: Callable[[Problem], None], problems: list[Problem]) -> li
             good.append(problem)
     report.settle(len(problems))
     return good
+
+
+def _refuse_shots(section: PromptSection, problems: Mapping[str, list[Problem]]) -> None:
+    """A problem that is also a shot would be asked with its answer in front of it."""
+    shots = {_plain(question) for question, _ in section.shots}
+    for problem in (problem for pool in problems.values() for problem in pool):
+        text = problem.prompt if isinstance(problem.prompt, str) else problem.prompt[-1]["content"]
+        if shots & {_plain(text), _plain(section.template.replace("{problem}", text))}:
+            raise ConfigError(
+                f"prompt.shots: {text!r:.200} is also problem {problem.key}, which would be asked "
+                "with its answer in front of it; take another shot, or leave the problem out of "
+                "the pool (options.exclude of a reasoning_gym source)"
+            )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _encoder(config: GrpoConfig, model: Path | str) -> tuple[PromptEncoder, tuple[int, ...]]:

@@ -24,14 +24,17 @@ _log = logging.getLogger(__name__)
 class ReasoningGymSource:
     """``size`` entries of a reasoning-gym task; a question that comes again is left out.
 
-    Entries that differ only in the order of their operands share a split key, so that one is
-    never trained on while the other is held out.
+    So is every question in which a regular expression of the option ``exclude`` finds something.
+    All other options are the task's own. Entries that differ only in the order of their operands
+    share a split key, so that one is never trained on while the other is held out.
     """
 
     def __init__(self, task: str, options: Mapping[str, Any], *, where: str) -> None:
-        self._task = task
+        self._task, self._where = task, where
+        own = {name: value for name, value in options.items() if name != "exclude"}
+        self._exclude = _patterns(options.get("exclude", []), where)
         # Without a seed of its own, reasoning-gym would draw a new one for every process.
-        self._dataset = _create(task, {"size": 1000, "seed": 0, **options}, where)
+        self._dataset = _create(task, {"size": 1000, "seed": 0, **own}, where)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Rows in the order of the entries, which count from 1."""
@@ -44,10 +47,11 @@ class ReasoningGymSource:
                 len(first_of),
                 len(entries),
             )
-        keys = _split_keys(list(first_of))
+        excluded = self._excluded(list(first_of))
+        keys = _split_keys([question for question in first_of if question not in excluded])
         for number, entry in enumerate(entries, start=1):
             question = entry["question"]
-            if first_of[question] is not entry:
+            if first_of[question] is not entry or question in excluded:
                 continue
             yield {
                 "origin": f"reasoning_gym:{self._task} entry {number}",
@@ -55,6 +59,30 @@ class ReasoningGymSource:
                 "answer": entry["answer"],
                 "metadata": {**_json_safe(entry["metadata"]), "split_key": keys[question]},
             }
+
+    def _excluded(self, questions: list[str]) -> set[str]:
+        found: set[str] = set()
+        for pattern in self._exclude:
+            matched = {question for question in questions if pattern.search(question)}
+            if not matched:
+                raise ConfigError(
+                    f"{self._where}.options.exclude: {pattern.pattern!r} is in no question; the "
+                    f"first one is {questions[0]!r:.200}"
+                )
+            found |= matched
+        return found
+
+
+def _patterns(exclude: Any, where: str) -> list[re.Pattern[str]]:
+    field = f"{where}.options.exclude"
+    if not isinstance(exclude, list | tuple) or not all(isinstance(item, str) for item in exclude):
+        raise ConfigError(f"{field} = {exclude!r}: must be a list of regular expressions")
+    try:
+        return [re.compile(item) for item in exclude]
+    except re.error as error:
+        raise ConfigError(
+            f"{field}: {error.pattern!r} is no regular expression: {error}"
+        ) from None
 
 
 def _create(task: str, options: dict[str, Any], where: str) -> Any:
@@ -73,7 +101,8 @@ def _create(task: str, options: dict[str, Any], where: str) -> Any:
     known = [field.name for field in dataclasses.fields(DATASETS[task][1])]
     for name in options:
         if name not in known:
-            raise ConfigError(f"{where}.options.{name}: unknown option{closest(name, known)}")
+            hint = closest(name, [*known, "exclude"])
+            raise ConfigError(f"{where}.options.{name}: unknown option{hint}")
     try:
         return reasoning_gym.create_dataset(task, **options)
     except (AssertionError, TypeError, ValueError) as error:  # its configurations use assert

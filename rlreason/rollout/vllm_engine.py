@@ -19,7 +19,7 @@ from torch import Tensor
 from rlreason.config import GrpoConfig, ModelSection
 from rlreason.errors import TrainingStopped
 from rlreason.protocols import PromptCodec
-from rlreason.rollout.memory import plan_cache
+from rlreason.rollout.memory import BLOCK_TOKENS, plan_cache
 from rlreason.rollout.seeds import hashed_seed
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 MIN_CONCURRENT = 256
 """Sequences decoded at once at least, so that evaluation does not run in thin slices."""
+
+MIN_BATCHED_TOKENS = 4096
+"""Prompt tokens of one forward on CPU at least; vLLM's own default."""
 
 
 class EngineStart(NamedTuple):
@@ -111,6 +114,14 @@ class VllmEngine:
             "trust_remote_code": False,
             "seed": self._seed,
         }
+        if not torch.cuda.is_available():
+            derived |= {
+                "block_size": BLOCK_TOKENS,
+                # A seeded request whose prompt is split over two batches ends vLLM on a CPU
+                # ("CPU Generator does not use offset"), so prompts are never split.
+                "enable_chunked_prefill": False,
+                "max_num_batched_tokens": max(MIN_BATCHED_TOKENS, self._start.max_len),
+            }
         return derived | self._rollout.vllm
 
     def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
@@ -156,6 +167,9 @@ class VllmEngine:
         )
 
     def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
+        # Cached prompts differ in the last bits from computed ones. A resumed run does not repeat the
+        # evaluation that would have filled the cache, and must sample the same all the same.
+        self._engine.reset_prefix_cache()
         slots: dict[str, int] = {}
         for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):
             prompt = {"prompt_token_ids": list(self._codec.encode(problem))}
