@@ -144,3 +144,17 @@ def test_a_prompt_that_leaves_no_room_names_both_fields(
     write_rows(tmp_path, [str(n + 1) for n in range(12)])
     with pytest.raises(ConfigError, match="max_completion_tokens = 250"):
         preflight(config(rollout={"max_completion_tokens": 250}))
+
+
+@pytest.mark.parametrize(
+    ("question", "template"), [("add 3+1", "{problem}"), ("Solve  add 3+1 ", "Solve {problem}")]
+)
+def test_a_shot_that_is_also_a_problem_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, question: str, template: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, [str(n + 1) for n in range(12)])
+    prompt = {"template": template, "shots": [[question, "\\boxed{4}"]]}
+    with pytest.raises(ConfigError, match=r"prompt\.shots: 'add 3\+1' is also problem mine"):
+        preflight(config(prompt=prompt))
+    preflight(config(prompt=prompt | {"shots": [["add 99+1", "\\boxed{100}"]]}))

@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 from rlreason.config_file import RECIPES, load_config, shipped_recipes
+from rlreason.data.pools import split_held_out
+from rlreason.data.problems import read_problems
+from rlreason.data.sources import open_source
+from rlreason.types import Problem
 
 ALL = sorted(shipped_recipes())
 
@@ -69,13 +73,29 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
     assert all(tag in str(config.prompt.system) for tag in ("<think>", "</answer>"))
 
 
-def test_the_shots_of_the_smollm2_recipe_are_outside_its_pools() -> None:
+def test_the_smollm2_recipe_holds_pairs_of_digits_out_of_all_its_pools_alike() -> None:
+    pytest.importorskip("reasoning_gym")
     config = load_config("grpo_smollm2.yaml")
-    assert [answer for _, answer in config.prompt.shots] == ["\\boxed{17}", "\\boxed{30}"]
-    reasoning_gym = pytest.importorskip("reasoning_gym")
+    assert config.prompt.system is None
+    assert config.prompt.shots == (
+        ("Calculate 3 + 4.", "\\boxed{7}"),
+        ("Calculate 5 * 2.", "\\boxed{10}"),
+    )
+    trained, held_out = set(), set()
     for pool in config.pools:
-        task = pool.source.removeprefix("reasoning_gym:")
-        entries = list(reasoning_gym.create_dataset(task, seed=0, **pool.options))
-        questions = {entry["question"] for entry in entries}
-        assert len(questions) > 100
-        assert not questions & {question for question, _ in config.prompt.shots}
+        source = open_source(pool, where=pool.name)
+        problems = read_problems(source, pool.name, needs_answer=True)
+        train, held = split_held_out(problems, pool.held_out)
+        assert len(train) + len(held) == 96  # 100 ordered pairs less those of the two shots
+        assert len(held) >= 36
+        trained |= {operands(problem) for problem in train}
+        held_out |= {operands(problem) for problem in held}
+    assert not trained & held_out
+    pairs = {(str(a), str(b)) for a in range(10) for b in range(a, 10)}
+    assert trained | held_out == pairs - {("3", "4"), ("2", "5")}
+
+
+def operands(problem: Problem) -> tuple[str, ...]:
+    """The two numbers of ``Calculate 3 * 4.``, smaller first: 4 * 3 is the same pair."""
+    _, left, _, right = str(problem.prompt).removesuffix(".").split()
+    return tuple(sorted((left, right)))

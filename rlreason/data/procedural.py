@@ -80,9 +80,7 @@ def _patterns(exclude: Any, where: str) -> list[re.Pattern[str]]:
     try:
         return [re.compile(item) for item in exclude]
     except re.error as error:
-        raise ConfigError(
-            f"{field}: {error.pattern!r} is no regular expression: {error}"
-        ) from None
+        raise ConfigError(f"{field}: {error.pattern!r} is no regular expression: {error}") from None
 
 
 def _create(task: str, options: dict[str, Any], where: str) -> Any:

@@ -10,7 +10,7 @@ from rlreason.errors import ConfigError
 
 HERE = Path(__file__).parent
 SMOLLM2 = "smollm2-135m"
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/\w[\w.-]*")
 
 
 def shipped_models() -> list[str]:

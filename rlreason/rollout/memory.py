@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 BLOCK_TOKENS = 32
-"""Tokens per cache block on CPU. Only whole blocks are shared between completions, and vLLM's own
-128 would share no short prompt. On CUDA blocks are smaller still: at most one is counted too much."""
+"""Tokens of a cache block on CPU: only whole blocks are shared between completions, and in vLLM's
+own 128 no short prompt is. CUDA's blocks are smaller still, so at most one is counted too much."""
 MAX_SHARE = 0.4
 """Share of free memory that the cache may take; the rest is the learner's."""
 

@@ -167,8 +167,8 @@ class VllmEngine:
         )
 
     def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
-        # Cached prompts differ in the last bits from computed ones. A resumed run does not repeat the
-        # evaluation that would have filled the cache, and must sample the same all the same.
+        # Cached prompts differ in the last bits from computed ones, and a resumed run skips the
+        # evaluation that filled the cache: without this it would sample other completions.
         self._engine.reset_prefix_cache()
         slots: dict[str, int] = {}
         for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):

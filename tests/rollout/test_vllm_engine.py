@@ -1,6 +1,7 @@
 """The real vLLM engine on the shipped model, against plain transformers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.rollout.vllm_engine import VllmEngine
-from rlreason.types import Rollout, RolloutGroup
+from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, VllmEngine
+from rlreason.types import Problem, Rollout, RolloutGroup
 from rlreason.weights.inline import InlinePublisher
 
 
@@ -115,6 +116,31 @@ def plain_copy(learner: DeepSpeedLearner) -> AutoModelForCausalLM:
     model.load_state_dict(dict(learner.named_tensors()), strict=False)
     model.tie_weights()
     return model
+
+
+def long_problems(count: int) -> list[Problem]:
+    """Prompts of more than one cache block, all beginning alike."""
+    return [
+        replace(problem, prompt=f"add 111+222add 333+444add 555+{problem.prompt}")
+        for problem in real_parts.problems(count)
+    ]
+
+
+def test_more_prompts_than_one_forward_takes_can_be_sampled(engine: VllmEngine) -> None:
+    # A seeded prompt split over two forwards would end vLLM on a CPU.
+    drawn = long_problems(40)
+    groups = list(engine.generate(drawn, step=0))
+    sampled = [rollout for group in groups for rollout in group.rollouts]
+    assert len(sampled) == 4 * len(drawn)
+    assert sum(len(rollout.prompt_ids) for rollout in sampled) > MIN_BATCHED_TOKENS
+
+
+def test_what_was_sampled_before_changes_no_bit_of_a_step(engine: VllmEngine) -> None:
+    # A resumed run skips the evaluation that a run never stopped had made before this step.
+    drawn = long_problems(6)
+    alone = in_order(engine.generate(drawn, step=3))
+    list(engine.evaluate([*drawn, *long_problems(20)], samples=2, greedy=False))
+    assert in_order(engine.generate(drawn, step=3)) == alone
 
 
 def test_the_prefix_cache_does_not_outlive_the_weights(engine: VllmEngine) -> None:
