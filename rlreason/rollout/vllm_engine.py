@@ -167,8 +167,8 @@ class VllmEngine:
         )
 
     def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
-        # Cached prompts differ in the last bits from computed ones, and a resumed run skips the
-        # evaluation that filled the cache: without this it would sample other completions.
+        # A resumed run skips the evaluation that had filled the cache. Both start from none, so that
+        # the bits of a step cannot hang on whether vLLM computed a prompt or found it.
         self._engine.reset_prefix_cache()
         slots: dict[str, int] = {}
         for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):

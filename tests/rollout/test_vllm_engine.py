@@ -10,8 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, VllmEngine
-from rlreason.types import Problem, Rollout, RolloutGroup
+from rlreason.rollout.memory import BLOCK_TOKENS
+from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, MIN_CONCURRENT, VllmEngine
+from rlreason.types import Rollout, RolloutGroup
 from rlreason.weights.inline import InlinePublisher
 
 
@@ -118,29 +119,34 @@ def plain_copy(learner: DeepSpeedLearner) -> AutoModelForCausalLM:
     return model
 
 
-def long_problems(count: int) -> list[Problem]:
-    """Prompts of more than one cache block, all beginning alike."""
-    return [
-        replace(problem, prompt=f"add 111+222add 333+444add 555+{problem.prompt}")
-        for problem in real_parts.problems(count)
-    ]
-
-
 def test_more_prompts_than_one_forward_takes_can_be_sampled(engine: VllmEngine) -> None:
     # A seeded prompt split over two forwards would end vLLM on a CPU.
-    drawn = long_problems(40)
+    drawn = [
+        replace(problem, prompt=str(problem.prompt) * 5) for problem in real_parts.problems(64)
+    ]
     groups = list(engine.generate(drawn, step=0))
-    sampled = [rollout for group in groups for rollout in group.rollouts]
-    assert len(sampled) == 4 * len(drawn)
-    assert sum(len(rollout.prompt_ids) for rollout in sampled) > MIN_BATCHED_TOKENS
+    assert all(len(group.rollouts) == 4 for group in groups)
+    # All at once; the samples of a group share the whole blocks of their prompt, and no more.
+    assert 4 * len(drawn) == MIN_CONCURRENT
+    lengths = [len(group.rollouts[0].prompt_ids) for group in groups]
+    assert sum(4 * length - 3 * BLOCK_TOKENS for length in lengths) > MIN_BATCHED_TOKENS
 
 
-def test_what_was_sampled_before_changes_no_bit_of_a_step(engine: VllmEngine) -> None:
-    # A resumed run skips the evaluation that a run never stopped had made before this step.
-    drawn = long_problems(6)
-    alone = in_order(engine.generate(drawn, step=3))
-    list(engine.evaluate([*drawn, *long_problems(20)], samples=2, greedy=False))
-    assert in_order(engine.generate(drawn, step=3)) == alone
+def test_every_call_starts_from_an_empty_prefix_cache(
+    engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    reset, add = engine._engine.reset_prefix_cache, engine._engine.add_request
+    monkeypatch.setattr(
+        engine._engine, "reset_prefix_cache", lambda: events.append("reset") or reset()
+    )
+    monkeypatch.setattr(
+        engine._engine, "add_request", lambda *request: events.append("add") or add(*request)
+    )
+    drawn = real_parts.problems(2)
+    list(engine.evaluate(drawn, samples=2, greedy=False))
+    list(engine.generate(drawn, step=0))
+    assert events == ["reset", "add", "add"] * 2
 
 
 def test_the_prefix_cache_does_not_outlive_the_weights(engine: VllmEngine) -> None:
