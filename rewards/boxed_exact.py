@@ -9,15 +9,12 @@ followed by one box, and nothing else but white space at the end. Without it the
 
 from __future__ import annotations
 
-import re
-
 from pydantic import BaseModel, ConfigDict
 
 from rewards.boxes import last_boxed
+from rewards.formats import is_strict_think
 from rlreason.errors import DataError
 from rlreason.types import Problem, Score
-
-_STRICT = re.compile(r"<think>((?:(?!</?think>).)*)</think>\\boxed\{([^{}]*)\}", re.DOTALL)
 
 
 class BoxedExactConfig(BaseModel):
@@ -50,7 +47,7 @@ class BoxedExact:
         assert problem.answer is not None, "checked above"
         boxed = last_boxed(completion)
         correct = boxed is not None and boxed.strip() == problem.answer.strip()
-        formatted = _STRICT.fullmatch(completion.rstrip()) is not None
+        formatted = is_strict_think(completion)
         right = correct and (formatted or not self._strict_format)
         return Score(
             value=float(right),

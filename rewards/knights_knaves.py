@@ -8,7 +8,8 @@
                 -2 without the structure
 
 So a completion scores 3, -0.5, -1 or -3. Roles may have any names ("Zoe is an egoist"), as
-reasoning-gym gives them; each person must be named once, with one role.
+reasoning-gym gives them; each person must be named once, and no role more often than that: as in
+the paper's code, "Zoe is a knight, not a knave" cannot be read.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from rlreason.errors import DataError
 from rlreason.types import Problem, Score
 
+_ROLES = ("knight", "knave")
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 # No slash behind a role: "a knight/knave", copied from the question, decides nothing.
 _CLAIM = re.compile(r"\b(\w+) is an? (\w+)\b(?!/)")
@@ -39,7 +41,12 @@ class KnightsKnaves:
             raise DataError(f"answer {problem.answer!r:.80} does not say who is what")
         answer = _answer(completion)
         claimed = _assignment(answer) if answer is not None else None
-        named = claimed is not None and claimed.keys() == expected.keys()
+        named = (
+            answer is not None
+            and claimed is not None
+            and claimed.keys() == expected.keys()
+            and _mentions(answer, {*_ROLES, *expected.values(), *claimed.values()}) == len(expected)
+        )
         correct = named and claimed == expected
         value = (-1.0 if answer is None else 1.0) + (2.0 if correct else -1.5 if named else -2.0)
         return Score(
@@ -47,6 +54,11 @@ class KnightsKnaves:
             parts={"correct": float(correct), "format": float(answer is not None)},
             outcome="ok" if named else "unparseable",
         )
+
+
+def _mentions(text: str, roles: set[str]) -> int:
+    """How often any of the roles is named."""
+    return sum(word in roles for word in re.findall(r"\w+", text.lower()))
 
 
 def _answer(completion: str) -> str | None:

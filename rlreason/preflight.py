@@ -76,8 +76,9 @@ def preflight(config: GrpoConfig) -> Plan:
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
-    for plugins in (rewards, evaluation_rewards):
-        WorkerScorer(plugins, config.scoring, seed=config.run.seed).check()
+    WorkerScorer(rewards, config.scoring, seed=config.run.seed).check()
+    evaluating = WorkerScorer(evaluation_rewards, config.scoring, seed=config.run.seed)
+    _refuse_groups(config, evaluating.of_groups)
     problems = {
         pool.name: _read(pool, _distinct(rewards[pool.name], evaluation_rewards[pool.name]))
         for pool in config.pools
@@ -108,6 +109,16 @@ def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> 
         config.curriculum.use, config.curriculum.options, sizes, where="curriculum"
     )
     return built
+
+
+def _refuse_groups(config: GrpoConfig, of_groups: Mapping[str, bool]) -> None:
+    """Held-out completions come alone: what only compares a group has nothing to say of them."""
+    for pool in config.pools:
+        if of_groups[pool.name] and pool.held_out > 0 and config.evaluation.every > 0:
+            raise ConfigError(
+                f"pools.{pool.name}: its reward scores whole groups, and cannot score held-out "
+                "completions; set scoring.evaluation_reward, or evaluation.every = 0"
+            )
 
 
 def _distinct(training: PluginConfig, evaluation: PluginConfig) -> list[PluginConfig]:

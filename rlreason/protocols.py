@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch, UpdateStats
 
@@ -25,7 +25,8 @@ class Reward(Protocol):
     ``cls(Config(**options))``, else as ``cls(**options)``. It may declare ``needs_answer = True``:
     a row without an answer is then a bad row of its pool. It may have a method
     ``check_problem(problem)`` that raises ``DataError``: every problem is then checked before the
-    run starts.
+    run starts. It may declare ``needs_tokens = True``: it is then called with the sampled token ids
+    too, ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included.
     """
 
     bounds: tuple[float, float]
@@ -33,6 +34,24 @@ class Reward(Protocol):
 
     def __call__(self, problem: Problem, completion: str) -> float | Score:
         """Score ``completion`` as an answer to ``problem``; a Score adds parts and an outcome."""
+        ...
+
+
+@runtime_checkable
+class GroupReward(Protocol):
+    """Scores all completions of a problem at once, where one's value depends on the others.
+
+    All that is said of ``Reward`` holds for it, with two differences: a time limit, a crash or an
+    exception is the whole group's, and it cannot score held-out completions, which come alone. A
+    class with ``score_group`` is taken for one. ``needs_tokens`` adds ``completion_ids=``, one
+    tuple for each completion.
+    """
+
+    bounds: tuple[float, float]
+    """As for ``Reward``."""
+
+    def score_group(self, problem: Problem, completions: Sequence[str]) -> Sequence[float | Score]:
+        """One score for each completion, in their order."""
         ...
 
 

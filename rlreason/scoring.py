@@ -12,30 +12,23 @@ engine still samples, and turns the answers into scores. Of what goes wrong,
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import pickle
-import re
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Self
 
 from rlreason.config import PluginConfig, ScoringSection
 from rlreason.errors import DataError, PluginError, TrainingStopped
 from rlreason.plugins import build_plugin
-from rlreason.scoring_messages import Answer, Collect, Collected, RewardSpec, Setup, Submit, Task
+from rlreason.protocols import GroupReward
+from rlreason.scoring_messages import Answer, RewardSpec, Setup, Task
+from rlreason.scoring_process import ScoringProcess
 from rlreason.scoring_worker import check_bounds
 from rlreason.types import Problem, RolloutGroup, Score
 
 _log = logging.getLogger(__name__)
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_CLOSE_LIMIT_S = 10.0
 
 Scored = tuple[RolloutGroup, tuple[Score, ...]]
 
@@ -64,7 +57,9 @@ class WorkerScorer:
             self._index[pool] = place
         self._bounds: list[tuple[float, float]] = []
         self._needs_answer: list[bool] = []
-        self._supervisor: _Supervisor | None = None
+        self._needs_tokens: list[bool] = []
+        self._of_groups: list[bool] = []
+        self._supervisor: ScoringProcess | None = None
 
     def check(self) -> None:
         """Build every reward once in this process, before anything heavy starts.
@@ -76,6 +71,8 @@ class WorkerScorer:
             return
         rewards = [build_plugin(path, options, where=where) for path, options, where in self._specs]
         self._needs_answer = [bool(getattr(reward, "needs_answer", False)) for reward in rewards]
+        self._needs_tokens = [bool(getattr(reward, "needs_tokens", False)) for reward in rewards]
+        self._of_groups = [isinstance(reward, GroupReward) for reward in rewards]
         self._bounds = [
             check_bounds(reward, spec) for reward, spec in zip(rewards, self._specs, strict=True)
         ]
@@ -92,6 +89,12 @@ class WorkerScorer:
         self.check()
         return {pool: self._needs_answer[place] for pool, place in self._index.items()}
 
+    @property
+    def of_groups(self) -> Mapping[str, bool]:
+        """Pool -> whether its reward scores whole groups, so that it takes no single completion."""
+        self.check()
+        return {pool: self._of_groups[place] for pool, place in self._index.items()}
+
     def start(self) -> None:
         """Start the processes without waiting for them; ``score`` does it when nobody has."""
         if self._supervisor is None:
@@ -102,7 +105,7 @@ class WorkerScorer:
                 time_limit_s=self._limits.time_limit_s,
                 memory_limit_bytes=int(self._limits.memory_limit_gib * 2**30),
             )
-            self._supervisor = _Supervisor(setup)
+            self._supervisor = ScoringProcess(setup)
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[Scored]:
         """Every group with its scores, sorted by slot. Scores while ``groups`` is still iterated.
@@ -113,15 +116,18 @@ class WorkerScorer:
             TrainingStopped: Too large a share of the scores are faults of the scorer.
         """
         arrived: list[RolloutGroup] = []
+        sizes: list[int] = []
         tasks: list[bytes] = []
         try:
             self.start()
             for group in groups:
                 arrived.append(group)
                 for task in self._tasks(group):
-                    self._submit(len(tasks), task)
-                    tasks.append(task)
-            answers = self._collect(tasks)
+                    payload = pickle.dumps(task)
+                    self._submit(len(tasks), payload)
+                    tasks.append(payload)
+                    sizes.append(len(task.completions))
+            answers = _one_each(self._collect(tasks), sizes)
         except BaseException:
             self.close()  # what is under way must not be taken for the next step's
             raise
@@ -148,23 +154,34 @@ class WorkerScorer:
     ) -> None:
         self.close()
 
-    def _tasks(self, group: RolloutGroup) -> list[bytes]:
+    def _tasks(self, group: RolloutGroup) -> list[Task]:
+        """One for the whole group where its reward wants that, else one per completion."""
         problem = group.problem
         if problem.pool not in self._index:
             raise PluginError(f"problem {problem.key}: no reward for pool {problem.pool!r}")
         place = self._index[problem.pool]
+        whole = [group.rollouts] if self._of_groups[place] else [(r,) for r in group.rollouts]
         tasks: list[Task] = []
-        for sample, rollout in enumerate(group.rollouts):
-            name = (self._seed, problem.key, group.slot, sample, rollout.policy_version)
+        for sample, rollouts in enumerate(whole):
+            name = (self._seed, problem.key, group.slot, sample, rollouts[0].policy_version)
             digest = hashlib.blake2b(repr(name).encode(), digest_size=8).digest()
-            tasks.append((place, int.from_bytes(digest), problem, rollout.completion))
-        return [pickle.dumps(task) for task in tasks]
+            ids = tuple(rollout.completion_ids for rollout in rollouts)
+            tasks.append(
+                Task(
+                    reward=place,
+                    seed=int.from_bytes(digest),
+                    problem=problem,
+                    completions=tuple(rollout.completion for rollout in rollouts),
+                    completion_ids=ids if self._needs_tokens[place] else None,
+                )
+            )
+        return tasks
 
     def _submit(self, index: int, task: bytes) -> None:
         assert self._supervisor is not None, "score starts it"
         self._supervisor.submit(index, task)
 
-    def _collect(self, tasks: Sequence[bytes]) -> list[Answer]:
+    def _collect(self, tasks: Sequence[bytes]) -> list[list[Answer]]:
         assert self._supervisor is not None, "score starts it"
         answers = self._supervisor.collect(len(tasks))
         if answers is None:
@@ -176,7 +193,7 @@ class WorkerScorer:
             answers = self._supervisor.collect(len(tasks))
         if answers is None:
             self.close()
-            return [Answer(outcome="infra", message="the scoring supervisor died") for _ in tasks]
+            return [[Answer(outcome="infra", message="the scoring supervisor died")] for _ in tasks]
         return answers
 
     def _judge_faults(self, problems: Sequence[Problem], answers: Sequence[Answer]) -> None:
@@ -203,58 +220,13 @@ class WorkerScorer:
             )
 
 
-class _Supervisor:
-    """The driver's handle of the supervising process."""
-
-    def __init__(self, setup: Setup) -> None:
-        ours, theirs = socket.socketpair()
-        program = "from rlreason.scoring_supervisor import main; main()"
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", program, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                env=_environment(),
-                start_new_session=True,  # Ctrl-C is the driver's to handle
-                stdin=subprocess.DEVNULL,
-            )
-        self._connection = Connection(ours.detach())
-        self._send(setup)
-
-    def submit(self, index: int, task: bytes) -> None:
-        self._send(Submit(index=index, task=task))
-
-    def collect(self, count: int) -> list[Answer] | None:
-        """The answers in order, or None if the supervisor died."""
-        self._send(Collect(count=count))
-        try:
-            reply: Collected = self._connection.recv()
-        except (EOFError, OSError):
-            return None
-        if reply.failure is not None:
-            raise PluginError(f"a reward worker cannot start: {reply.failure}")
-        return [json.loads(answer) for answer in reply.answers]
-
-    def close(self) -> None:
-        """The end of the pipe tells the supervisor to end the workers and leave."""
-        self._connection.close()
-        try:
-            self._process.wait(timeout=_CLOSE_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _send(self, message: Setup | Submit | Collect) -> None:
-        try:
-            self._connection.send(message)
-        except OSError:
-            return  # it died; collect() says so, and everything is handed to another
-
-
-def _environment() -> dict[str, str]:
-    """What a worker may know: no secrets; this process's import path; one thread; fixed hashes."""
-    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
-    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return kept | {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+def _one_each(replies: Sequence[list[Answer]], sizes: Sequence[int]) -> list[Answer]:
+    """An answer per completion: a reply may hold a single one for all of its task."""
+    return [
+        answer
+        for reply, size in zip(replies, sizes, strict=True)
+        for answer in (reply if len(reply) == size else reply * size)
+    ]
 
 
 def _score(answer: Answer, floor: float) -> Score:

@@ -7,7 +7,7 @@ driver reads it, so that a reward that goes astray cannot run code outside its w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from rlreason.types import Outcome, Problem
 
@@ -18,8 +18,20 @@ KEEP, REPLACE = b"+", b"-"
 
 RewardSpec = tuple[str, dict[str, Any], str]
 """Plug-in path, its options, and where the recipe names it."""
-Task = tuple[int, int, Problem, str]
-"""Index of the reward, seed for ``random``, problem, completion. Only the worker unpacks it."""
+
+
+class Task(NamedTuple):
+    """What a worker is handed at once. Only the worker unpacks it."""
+
+    reward: int
+    """Index of the reward."""
+    seed: int
+    """For ``random``."""
+    problem: Problem
+    completions: tuple[str, ...]
+    """One completion, or all of a group for a reward of groups."""
+    completion_ids: tuple[tuple[int, ...], ...] | None
+    """Their tokens, for a reward that asks for them."""
 
 
 class Answer(TypedDict, total=False):
@@ -47,7 +59,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submit:
-    """One completion to score."""
+    """One completion, or one group, to score."""
 
     index: int
     task: bytes
@@ -63,7 +75,10 @@ class Collect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collected:
-    """The reply: JSON of each Answer in the order of the tasks, or why there will never be any."""
+    """The reply: for each task the JSON of a list of Answers, or why there will never be any.
+
+    The list has one Answer per completion, or a single one that holds for all of them.
+    """
 
     answers: list[bytes]
     failure: str | None = None

@@ -4,9 +4,9 @@ A process of its own between the driver and the workers, started by ``scoring.Wo
 loop, no threads and no locks, so that a limit holds to the millisecond however busy the driver is,
 and so that it can adopt (``PR_SET_CHILD_SUBREAPER``) and end whatever a reward leaves behind.
 
-Rules: first in, first out, one completion per worker at a time, so no completion waits behind a
-hanging one while a worker is free. The limit counts from dispatch. A worker is ended by killing its
-process group. Linux only.
+Rules: first in, first out, one completion (or one group, for a reward of groups) per worker at a
+time, so none waits behind a hanging one while a worker is free. The limit counts from dispatch. A
+worker is ended by killing its process group. Linux only.
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ def _start_worker(setup: Setup) -> _Worker:
 
 
 def _encode(answer: Answer) -> bytes:
-    return json.dumps(answer).encode()
+    """For every completion of the task."""
+    return json.dumps([answer]).encode()
 
 
 def _has_message(connection: Connection) -> bool:

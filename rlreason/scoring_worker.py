@@ -1,4 +1,4 @@
-"""One reward worker: a process that builds the rewards once and scores one completion at a time.
+"""One reward worker: a process that builds the rewards once and works through one task at a time.
 
 Started by ``scoring_supervisor``, which may kill it at any moment: it holds nothing that anyone
 else needs. Nothing here imports torch.
@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from numbers import Real
 from pathlib import Path
@@ -25,22 +25,22 @@ from typing import get_args
 
 from rlreason.errors import DataError, PluginError
 from rlreason.plugins import build_plugin
-from rlreason.protocols import Reward
+from rlreason.protocols import GroupReward, Reward
 from rlreason.scoring_messages import KEEP, READY, REPLACE, Answer, RewardSpec, Task
-from rlreason.types import Outcome, Problem, Score
+from rlreason.types import Outcome, Score
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_MESSAGE = 2000
 
 
-def check_bounds(reward: Reward, spec: RewardSpec) -> tuple[float, float]:
+def check_bounds(reward: Reward | GroupReward, spec: RewardSpec) -> tuple[float, float]:
     """The reward's bounds, or a PluginError if it cannot be called or they are no interval."""
     path, _, where = spec
     bounds = getattr(reward, "bounds", None)
-    if not callable(reward) or bounds is None:
+    if not (callable(reward) or isinstance(reward, GroupReward)) or bounds is None:
         raise PluginError(
             f"{where} ({path}): a reward needs bounds = (lowest, highest) and "
-            "__call__(self, problem, completion)"
+            "__call__(self, problem, completion) or score_group(self, problem, completions)"
         )
     pair = tuple(bounds) if isinstance(bounds, Sequence) else ()
     if len(pair) != 2 or not all(_is_finite(end) for end in pair) or not pair[0] < pair[1]:
@@ -50,21 +50,42 @@ def check_bounds(reward: Reward, spec: RewardSpec) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
-def judge(reward: Reward, bounds: tuple[float, float], problem: Problem, text: str) -> Answer:
-    """Call ``reward`` and say what came of it. Anything that it raises becomes an answer."""
+def judge(reward: Reward | GroupReward, bounds: tuple[float, float], task: Task) -> list[Answer]:
+    """Call ``reward`` and say what came of it. Anything that it raises becomes an answer.
+
+    Returns:
+        One answer per completion, or a single one that holds for all of them.
+    """
     start = time.perf_counter()
     try:
-        answer = _checked(reward(problem, text), bounds)
+        answers = [_checked(result, bounds) for result in _results(reward, task)]
     except (MemoryError, RecursionError):
-        answer = Answer(outcome="over_limit")
+        answers = [Answer(outcome="over_limit")]
     except DataError as error:
-        answer = Answer(fault="data", message=str(error)[:_LONGEST_MESSAGE])
+        answers = [Answer(fault="data", message=str(error)[:_LONGEST_MESSAGE])]
     except PluginError as error:
-        answer = Answer(fault="contract", message=str(error)[:_LONGEST_MESSAGE])
+        answers = [Answer(fault="contract", message=str(error)[:_LONGEST_MESSAGE])]
     except BaseException as error:  # sys.exit too: the plug-in boundary attributes, nothing escapes
-        answer = Answer(outcome="crash", fault="raised", message=_describe(error))
-    answer["seconds"] = time.perf_counter() - start
-    return answer
+        answers = [Answer(outcome="crash", fault="raised", message=_describe(error))]
+    seconds = (time.perf_counter() - start) / len(task.completions)
+    for answer in answers:
+        answer["seconds"] = seconds
+    return answers
+
+
+def _results(reward: Reward | GroupReward, task: Task) -> list[float | Score]:
+    if isinstance(reward, GroupReward):
+        score_group: Callable[..., Sequence[float | Score]] = reward.score_group
+        tokens = {} if task.completion_ids is None else {"completion_ids": task.completion_ids}
+        results = list(score_group(task.problem, task.completions, **tokens))
+        if len(results) != len(task.completions):
+            raise PluginError(f"{len(results)} scores for a group of {len(task.completions)}")
+        return results
+    (text,) = task.completions
+    score: Callable[..., float | Score] = reward
+    if task.completion_ids is None:
+        return [score(task.problem, text)]
+    return [score(task.problem, text, completion_ids=task.completion_ids[0])]
 
 
 def _checked(result: float | Score, bounds: tuple[float, float]) -> Answer:
@@ -111,7 +132,9 @@ def _address_space() -> int:
 
 
 def _serve(connection: Connection, specs: list[RewardSpec], memory_limit: int) -> None:
-    rewards = [build_plugin(path, options, where=where) for path, options, where in specs]
+    rewards: list[Reward | GroupReward] = [
+        build_plugin(path, options, where=where) for path, options, where in specs
+    ]
     bounds = [check_bounds(reward, spec) for reward, spec in zip(rewards, specs, strict=True)]
     # Half of the memory is promised to each completion, whatever those before it left behind.
     promised = memory_limit // 2
@@ -124,14 +147,13 @@ def _serve(connection: Connection, specs: list[RewardSpec], memory_limit: int) -
     connection.send_bytes(READY)
     while True:
         task: Task = pickle.loads(connection.recv_bytes())
-        index, seed, problem, completion = task
-        random.seed(seed)
-        answer = judge(rewards[index], bounds[index], problem, completion)
+        random.seed(task.seed)
+        answers = judge(rewards[task.reward], bounds[task.reward], task)
         if os.getpid() != process:  # a child that the reward forked came back here
             os._exit(0)
         signal.setitimer(signal.ITIMER_REAL, 0)  # a reward's alarm may not hit the next completion
         fitness = REPLACE if _address_space() > promised else KEEP
-        connection.send_bytes(fitness + json.dumps(answer).encode())
+        connection.send_bytes(fitness + json.dumps(answers).encode())
 
 
 def main() -> None:

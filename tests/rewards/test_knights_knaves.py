@@ -13,6 +13,14 @@ PROBLEM = Problem(id="1", pool="kk3", prompt="Who is who?", answer=ANSWER)
 RIGHT = "Zoe is an egoist, Ann is an altruist, and Bo is an egoist"
 
 
+def test_the_four_totals_of_the_paper() -> None:
+    # structure +1 or -1, answer +2, -1.5 or -2: right, wrong, unreadable, without structure
+    texts = (RIGHT, RIGHT.replace("altruist", "egoist"), "none", RIGHT)
+    heads = ("<think>so</think>",) * 3 + ("",)
+    scores = [score(text, head) for text, head in zip(texts, heads, strict=True)]
+    assert scores == [3, -0.5, -1, -3]
+
+
 def score(answer: str, before: str = "<think>so</think>\n", after: str = "") -> float:
     return KnightsKnaves()(PROBLEM, f"{before}<answer>{answer}</answer>{after}").value
 
@@ -42,6 +50,8 @@ def test_someone_wrong_scores_minus_a_half() -> None:
         "Zoe is an egoist, Ann is an altruist",
         f"{RIGHT}, and Cy is an egoist",
         f"{RIGHT}. Zoe is an altruist",
+        f"{RIGHT}, not an altruist",
+        f"{RIGHT}, no knave",
         "Zoe is an egoist/altruist, Ann is an altruist/egoist, and Bo is an egoist/altruist",
     ],
 )
