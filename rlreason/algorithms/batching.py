@@ -11,6 +11,14 @@ from torch import Tensor
 
 from rlreason.types import ScoredGroup, TrainBatch, TrainSequence
 
+Row = tuple[TrainSequence, ...]
+"""Sequences behind one copy of their prompt."""
+MIN_SAVED_FRAC = 0.2
+"""Tokens that sharing prompts must save; below, a mask of its own per row is not worth it."""
+
+_EVERYONE, _PADDING = -1, -2
+"""Owners of a token beside the sequences of its row, which count from 0."""
+
 
 def make_train_batches(
     scored: Sequence[ScoredGroup], *, updates: int, keep_without_signal: bool = False
@@ -84,48 +92,134 @@ def split_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return microbatches
 
 
+def plan_microbatches(
+    sequences: Sequence[TrainSequence], *, budget: int, max_shared_row: int
+) -> list[list[Row]]:
+    """Micro-batches of rows within ``budget`` tokens.
+
+    Args:
+        sequences: Everything of one update.
+        budget: Padded tokens of a micro-batch.
+        max_shared_row: Longest row that several sequences may share; 0 gives each its own. Every
+            token of a row is compared with every other, so long rows cost more than they save.
+    """
+    rows = share_prompts(sequences, max_shared_row)
+    num_tokens = sum(len(sequence.token_ids) for sequence in sequences)
+    if sum(map(row_tokens, rows)) > (1 - MIN_SAVED_FRAC) * num_tokens:
+        rows = [(sequence,) for sequence in sequences]
+    kinds = [[row for row in rows if (len(row) > 1) == shared] for shared in (False, True)]
+    return [
+        [kind[index] for index in indices]
+        for kind in kinds
+        for indices in split_by_tokens([row_tokens(row) for row in kind], budget)
+    ]
+
+
+def share_prompts(sequences: Sequence[TrainSequence], max_tokens: int) -> list[Row]:
+    """Put sequences with one prompt into rows of at most ``max_tokens`` that hold it once."""
+    rows: list[list[TrainSequence]] = []
+    open_rows: dict[tuple[int, ...], list[TrainSequence]] = {}
+    for sequence in sequences:
+        prompt = sequence.token_ids[: _prompt_length(sequence)]
+        row = open_rows.get(prompt)
+        if row is None or row_tokens((*row, sequence)) > max_tokens:
+            row = open_rows[prompt] = []
+            rows.append(row)
+        row.append(sequence)
+    return [tuple(row) for row in rows]
+
+
+def row_tokens(row: Row) -> int:
+    """Tokens of a row: the prompt, and what follows it in each sequence."""
+    prompt = _prompt_length(row[0])
+    return prompt + sum(len(sequence.token_ids) - prompt for sequence in row)
+
+
+def _prompt_length(sequence: TrainSequence) -> int:
+    return sequence.loss_mask.index(True)
+
+
 class MicroBatch(NamedTuple):
     """Padded input of one forward, and the loss tokens in it, flattened."""
 
     input_ids: Tensor
     """[batch, seq] int64, right-padded with 0."""
     attention_mask: Tensor
-    """[batch, seq] int64, 1 on real tokens."""
+    """[batch, seq] int64, 1 on real tokens; with shared prompts [batch, 1, seq, seq] bool, True
+    where a token (dim 2) sees another (dim 3)."""
+    position_ids: Tensor | None
+    """[batch, seq] int64, with shared prompts; None where positions just count."""
     predicts: Tensor
-    """[batch, seq] bool, True at position t where token t + 1 is a loss token."""
+    """[tokens] int64, position in the flattened [batch * seq] that predicts each loss token."""
     targets: Tensor
-    """[tokens] int64, the loss tokens in row-major order of ``predicts``."""
+    """[tokens] int64, the loss tokens, sequence after sequence."""
     advantages: Tensor
     """[tokens] float32."""
     rollout_logprobs: Tensor | None
     """[tokens] float32 nats; None where nothing was sampled."""
+    num_tokens: int
+    """Tokens computed that are no padding."""
 
 
-def collate(sequences: Sequence[TrainSequence], device: torch.device) -> MicroBatch:
-    """Pad ``sequences`` to the longest of them and flatten what the loss counts."""
-    longest = max(len(sequence.token_ids) for sequence in sequences)
-    shape = (len(sequences), longest)
-    input_ids, attention_mask = torch.zeros(2, *shape, dtype=torch.int64)
-    loss_mask = torch.zeros(shape, dtype=torch.bool)
-    for row, sequence in enumerate(sequences):
-        length = len(sequence.token_ids)
-        input_ids[row, :length] = torch.tensor(sequence.token_ids)
-        attention_mask[row, :length] = 1
-        loss_mask[row, :length] = torch.tensor(sequence.loss_mask)
-    predicts = torch.zeros_like(loss_mask)
-    predicts[:, :-1] = loss_mask[:, 1:]
+def collate(rows: Sequence[Row], device: torch.device) -> MicroBatch:
+    """Pad ``rows`` to the longest of them and flatten what the loss counts.
+
+    In a row the sequences follow one prompt. Each sees that prompt and itself, at the positions
+    that it would have alone, so every logprob is what it would be alone.
+    """
+    longest = max(map(row_tokens, rows))
+    shape = (len(rows), longest)
+    input_ids, positions = torch.zeros(2, *shape, dtype=torch.int64)
+    owner = torch.full(shape, _PADDING)
+    predicts: list[int] = []
+    for number, row in enumerate(rows):
+        end = prompt = _prompt_length(row[0])
+        for index, sequence in enumerate(row):
+            length = len(sequence.token_ids)
+            columns = [*range(prompt), *range(end, end + length - prompt)]
+            end += length - prompt
+            input_ids[number, columns] = torch.tensor(sequence.token_ids)
+            positions[number, columns] = torch.arange(length)
+            owner[number, columns] = index
+            predicts += [
+                number * longest + columns[token - 1]
+                for token, counted in enumerate(sequence.loss_mask)
+                if counted
+            ]
+        owner[number, :prompt] = _EVERYONE
+    sequences = [sequence for row in rows for sequence in row]
+    shared = len(sequences) > len(rows)
+    mask = _sees(owner)[:, None] if shared else (owner != _PADDING).long()
     return MicroBatch(
         input_ids=input_ids.to(device),
-        attention_mask=attention_mask.to(device),
-        predicts=predicts.to(device),
-        targets=input_ids[loss_mask].to(device),
+        attention_mask=mask.to(device),
+        position_ids=positions.to(device) if shared else None,
+        predicts=torch.tensor(predicts, device=device),
+        targets=torch.tensor(
+            [
+                token
+                for sequence in sequences
+                for token, counted in zip(sequence.token_ids, sequence.loss_mask, strict=True)
+                if counted
+            ],
+            device=device,
+        ),
         advantages=_loss_values(sequences, "advantages", device),
         rollout_logprobs=(
             None
             if any(sequence.rollout_logprobs is None for sequence in sequences)
             else _loss_values(sequences, "rollout_logprobs", device)
         ),
+        num_tokens=int((owner != _PADDING).sum()),
     )
+
+
+def _sees(owner: Tensor) -> Tensor:
+    """[batch, seq, seq]: a token sees what stands before it in its sequence, and the prompt."""
+    seq = owner.shape[1]
+    same = owner[:, :, None] == owner[:, None, :]
+    earlier = torch.ones(seq, seq, dtype=torch.bool).tril()
+    return (same | (owner == _EVERYONE)[:, None, :]) & earlier
 
 
 def _loss_values(sequences: Sequence[TrainSequence], field: str, device: torch.device) -> Tensor:

@@ -14,11 +14,11 @@ import deepspeed.ops
 import torch
 from torch import Tensor
 
-from rlreason.algorithms.batching import MicroBatch, collate, split_by_tokens
+from rlreason.algorithms.batching import MicroBatch, collate, plan_microbatches
 from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.errors import CheckpointError, StalePolicyError
 from rlreason.learner.objective import Sums, microbatch_loss
-from rlreason.learner.policy import PolicyScorer
+from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
 from rlreason.types import TrainBatch, UpdateStats
 
@@ -86,11 +86,12 @@ class DeepSpeedLearner:
         return self._stats(total, plans, rate, norms, skipped)
 
     def _microbatches(self, batch: TrainBatch) -> list[MicroBatch]:
-        lengths = [len(sequence.token_ids) for sequence in batch.sequences]
-        return [
-            collate([batch.sequences[index] for index in indices], self._device)
-            for indices in split_by_tokens(lengths, self._config.tokens_per_microbatch)
-        ]
+        plan = plan_microbatches(
+            batch.sequences,
+            budget=self._config.tokens_per_microbatch,
+            max_shared_row=max_shared_row(self._model.config),
+        )
+        return [collate(rows, self._device) for rows in plan]
 
     def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor]:
         with torch.no_grad():
@@ -161,7 +162,7 @@ class DeepSpeedLearner:
         skipped: bool,
     ) -> UpdateStats:
         computed = sum(microbatch.input_ids.numel() for plan in plans for microbatch in plan)
-        real = sum(int(microbatch.attention_mask.sum()) for plan in plans for microbatch in plan)
+        real = sum(microbatch.num_tokens for plan in plans for microbatch in plan)
         tokens = float(total.tokens)
         return UpdateStats(
             loss=float(total.loss) / len(plans),

@@ -31,16 +31,35 @@ class PolicyScorer(nn.Module):
     def forward(self, batch: MicroBatch, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
         """Logprobs and entropies, both [loss tokens] float32 nats, of ``batch.targets``."""
         hidden = self.model.get_decoder()(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            position_ids=batch.position_ids,
+            use_cache=False,
         ).last_hidden_state  # [batch, seq, width]
         return chunked_logprobs(
-            hidden[batch.predicts],
+            hidden.flatten(0, 1)[batch.predicts],
             self.model.get_output_embeddings(),
             batch.targets,
             temperature=self._temperature,
             chunk=self._chunk,
             entropy_gradient=entropy_gradient,
         )
+
+
+def max_shared_row(config: Any) -> int:
+    """Longest row in which sequences may share their prompt; 0 where the model cannot do it.
+
+    It needs an attention that takes any mask, in every layer, and rotary positions. Over a row as
+    long as the model is wide, attention costs about a sixth of the matrix products.
+    """
+    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    able = (
+        config._attn_implementation == "sdpa"
+        and full
+        and getattr(config, "sliding_window", None) is None
+        and getattr(config, "rope_parameters", None) is not None
+    )
+    return config.hidden_size if able else 0
 
 
 def load_model(path: Path | str, section: ModelSection) -> Any:

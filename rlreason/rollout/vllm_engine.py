@@ -167,8 +167,8 @@ class VllmEngine:
         )
 
     def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
-        # A resumed run skips the evaluation that had filled the cache. Both start from none, so that
-        # the bits of a step cannot hang on whether vLLM computed a prompt or found it.
+        # A resumed run skips the evaluation that had filled the cache. Both start from none, so
+        # that the bits of a step cannot hang on whether vLLM computed a prompt or found it.
         self._engine.reset_prefix_cache()
         slots: dict[str, int] = {}
         for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):

@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlreason.algorithms.batching import collate, make_train_batches, split_by_tokens
+from rlreason.algorithms.batching import (
+    collate,
+    make_train_batches,
+    plan_microbatches,
+    row_tokens,
+    share_prompts,
+    split_by_tokens,
+)
 from rlreason.types import Problem, Rollout, RolloutGroup, Score, ScoredGroup, TrainSequence
 
 CPU = torch.device("cpu")
@@ -114,21 +121,99 @@ def test_collate_predicts_a_token_from_the_position_before_it() -> None:
             rollout_logprobs=(0.0, -3.0),
         ),
     ]
-    batch = collate(sequences, CPU)
+    batch = collate([(sequence,) for sequence in sequences], CPU)
     assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
-    assert batch.predicts.tolist() == [[True, True, False], [True, False, False]]
+    assert batch.position_ids is None
+    assert batch.predicts.tolist() == [0, 1, 3]
+    assert batch.num_tokens == 5
     assert batch.targets.tolist() == [6, 7, 9]
     assert batch.advantages.tolist() == [1.0, 2.0, 3.0]
     assert batch.rollout_logprobs is not None
     assert batch.rollout_logprobs.tolist() == [-1.0, -2.0, -3.0]
 
 
+def sequence(prompt: tuple[int, ...], completion: tuple[int, ...]) -> TrainSequence:
+    return TrainSequence(
+        token_ids=prompt + completion,
+        loss_mask=(False,) * len(prompt) + (True,) * len(completion),
+        advantages=(0.0,) * len(prompt) + tuple(map(float, completion)),
+        rollout_logprobs=None,
+    )
+
+
+def test_a_shared_prompt_is_there_once_and_each_sequence_sees_it_and_itself() -> None:
+    row = (sequence((5, 6), (10, 11)), sequence((5, 6), (20,)))
+    batch = collate([row, (sequence((7,), (30,)),)], CPU)
+    assert batch.input_ids.tolist() == [[5, 6, 10, 11, 20], [7, 30, 0, 0, 0]]
+    assert batch.position_ids is not None
+    assert batch.position_ids.tolist()[0] == [0, 1, 2, 3, 2]
+    assert batch.attention_mask.int().tolist()[0] == [
+        [
+            [1, 0, 0, 0, 0],
+            [1, 1, 0, 0, 0],
+            [1, 1, 1, 0, 0],
+            [1, 1, 1, 1, 0],
+            [1, 1, 0, 0, 1],  # not the other sequence's 10 and 11
+        ]
+    ]
+    # The last token of the prompt predicts the first token of both sequences.
+    assert batch.predicts.tolist() == [1, 2, 1, 5]
+    assert batch.targets.tolist() == [10, 11, 20, 30]
+    assert batch.advantages.tolist() == [10.0, 11.0, 20.0, 30.0]
+    assert batch.num_tokens == 7
+
+
+def test_a_mask_with_padding_leaves_no_token_blind() -> None:
+    batch = collate([(sequence((5, 6), (10,)),) * 2, (sequence((7,), (30,)),)], CPU)
+    assert batch.attention_mask.any(dim=-1).all()  # a blind token's softmax would be NaN
+
+
+@given(
+    groups=st.lists(
+        st.tuples(st.integers(0, 3), st.lists(st.integers(1, 9), min_size=1, max_size=6)),
+        min_size=1,
+        max_size=6,
+    ),
+    max_tokens=st.integers(0, 40),
+)
+def test_rows_hold_every_sequence_once_behind_its_own_prompt(
+    groups: list[tuple[int, list[int]]], max_tokens: int
+) -> None:
+    sequences = [
+        sequence((kind,) * (2 + kind), tuple(range(10, 10 + length)))
+        for kind, lengths in groups
+        for length in lengths
+    ]
+    rows = share_prompts(sequences, max_tokens)
+    assert sorted(id(s) for row in rows for s in row) == sorted(map(id, sequences))
+    for row in rows:
+        assert len({s.token_ids[:2] for s in row}) == 1
+        assert len(row) == 1 or row_tokens(row) <= max_tokens
+
+
+def test_prompts_are_shared_only_where_that_saves_a_fifth() -> None:
+    short = [sequence((1,), (10,) * 9) for _ in range(4)]
+    long = [sequence((1,) * 9, (10,)) for _ in range(4)]
+    for sequences, rows in ((short, 4), (long, 1)):
+        plan = plan_microbatches(sequences, budget=100, max_shared_row=100)
+        assert sum(map(len, plan)) == rows
+    # Without permission none is shared, whatever it would save.
+    [rows] = plan_microbatches(long, budget=100, max_shared_row=0)
+    assert len(rows) == 4
+
+
+def test_shared_and_single_rows_are_in_micro_batches_of_their_own() -> None:
+    shared = [sequence((1,) * 9, (10,)) for _ in range(4)]
+    plan = plan_microbatches([*shared, sequence((2,), (10,) * 9)], budget=100, max_shared_row=20)
+    assert [[len(row) for row in rows] for rows in plan] == [[1], [4]]
+
+
 def test_sequences_that_nobody_sampled_have_no_rollout_logprobs() -> None:
     sequence = TrainSequence(
         token_ids=(5, 6), loss_mask=(False, True), advantages=(0.0, 1.0), rollout_logprobs=None
     )
-    assert collate([sequence], CPU).rollout_logprobs is None
+    assert collate([(sequence,)], CPU).rollout_logprobs is None
 
 
 def test_a_loss_on_the_first_token_is_refused() -> None:
