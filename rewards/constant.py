@@ -15,6 +15,7 @@ class Constant:
     """Always 1."""
 
     bounds = (0.0, 1.0)
+    needs_answer = False
 
     def __call__(self, problem: Problem, completion: str) -> float:
         """1, whatever the completion."""

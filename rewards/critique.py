@@ -71,6 +71,10 @@ class Critique:
         """Refuse a problem without an answer, a candidate, or a grade that is true or false."""
         _truth(problem)
 
+    def example(self, problem: Problem) -> str:
+        """A critique without a word too many, true and with the right correction."""
+        return f"The answer is \\boxed{{{problem.answer}}}.\nConclusion: {_truth(problem)} [END]"
+
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score the critique in ``completion``."""
         truth = _truth(problem)

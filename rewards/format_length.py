@@ -47,6 +47,7 @@ class FormatLength:
     """Rewards form; parts ``format`` (0 or 1) and ``length`` (R_l)."""
 
     Config = FormatLengthConfig
+    needs_answer = False
     needs_tokens = True
 
     def __init__(self, config: FormatLengthConfig) -> None:

@@ -21,6 +21,7 @@ class MajorityVote:
     """A group reward; parts ``agree`` (share of the group with the same answer)."""
 
     bounds = (0.0, 1.0)
+    needs_answer = False
 
     def score_group(self, problem: Problem, completions: Sequence[str]) -> list[Score]:
         """Score each completion by whether its answer is the one given most often."""

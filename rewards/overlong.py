@@ -41,6 +41,7 @@ class Overlong:
 
     Config = OverlongConfig
     bounds = (-1.0, 0.0)
+    needs_answer = False
     needs_tokens = True
 
     def __init__(self, config: OverlongConfig) -> None:

@@ -19,6 +19,7 @@ class RandomScore:
     """No information at all, at the full variance of a reward."""
 
     bounds = (0.0, 1.0)
+    needs_answer = False
 
     def __call__(self, problem: Problem, completion: str) -> float:
         """A number from the generator that the worker has seeded for this completion."""

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import solutions_by_length
 import torch
 import typer
 from check_tiny_arithmetic import GROUPS, MAX_NEW_TOKENS, NUM_SAMPLES, check_all, table
@@ -41,12 +42,23 @@ class Stage(NamedTuple):
     mix: Sequence[Share]
     steps: int
     learning_rate: float
+    make: Callable[[Share, random.Random], tuple[str, str]] = make_example
+    """Writes one example of a share."""
 
 
 STAGES = (
     Stage("mostly right solutions", MOSTLY_RIGHT_MIX, 2500, 4e-3),
     Stage("the flawed mix", FLAWED_MIX, 800, 2e-3),
 )
+
+LENGTHS_STAGE = Stage(
+    "right, short and long solutions",
+    solutions_by_length.MIX,
+    350,
+    2e-3,
+    make=solutions_by_length.make_example,
+)
+"""On top of the shipped model; its product is the base of label_free.py and is not shipped."""
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -92,12 +104,12 @@ def encode(
     )
 
 
-def draw_batches(mix: Sequence[Share], rng: random.Random) -> Iterator[list[tuple[str, str]]]:
+def draw_batches(stage: Stage, rng: random.Random) -> Iterator[list[tuple[str, str]]]:
     """Endless batches of fresh examples."""
-    weights = [share.weight for share in mix]
+    weights = [share.weight for share in stage.mix]
     while True:
-        shares = rng.choices(mix, weights, k=BATCH_SIZE)
-        yield [make_example(share, rng) for share in shares]
+        shares = rng.choices(stage.mix, weights, k=BATCH_SIZE)
+        yield [stage.make(share, rng) for share in shares]
 
 
 def learning_rate_at(step: int, stage: Stage) -> float:
@@ -113,7 +125,7 @@ def train_stage(
     """Train ``model`` in place on ``stage.mix``."""
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     begin = time.monotonic()
-    for step, examples in zip(range(stage.steps), draw_batches(stage.mix, rng), strict=False):
+    for step, examples in zip(range(stage.steps), draw_batches(stage, rng), strict=False):
         token_ids, labels = encode(tokenizer, examples)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, stage)
@@ -166,6 +178,17 @@ def build(folder: Path, seed: int, scale: float) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters in {folder}")
+
+
+def build_lengths(folder: Path, seed: int) -> None:
+    """Teach the shipped model solutions whose length tells right from wrong; save in ``folder``."""
+    torch.manual_seed(seed)
+    tokenizer = make_tokenizer()
+    model = LlamaForCausalLM.from_pretrained(FOLDER)
+    train_stage(model, tokenizer, LENGTHS_STAGE, random.Random(seed))
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def main(

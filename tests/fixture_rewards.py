@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlreason.errors import DataError
@@ -194,3 +195,53 @@ class DiesInWorkers:
 
     def __call__(self, problem: Problem, completion: str) -> float:
         return 0.0
+
+
+class Ranked:
+    """A reward of groups: the rank of each text among those that hold any; some texts are bombs."""
+
+    bounds = (0.0, 1.0)
+
+    def score_group(self, problem: Problem, completions: Sequence[str]) -> list[Score]:
+        for command in completions:
+            if command in ("hang", "exit", "raise", "recurse"):
+                getattr(Obedient(), f"_{command}")("")
+        if "data" in completions:
+            raise DataError("no order")
+        texts = sorted(text for text in completions if text)
+        top = max(1, len(texts) - 1)
+        scores = [
+            Score(value=texts.index(text) / top, parts={"size": len(completions)})
+            if text
+            else Score(value=0.0, outcome="unparseable")
+            for text in completions
+        ]
+        return scores[:-1] if "lose" in completions else scores
+
+
+class Length:
+    """The number of tokens."""
+
+    bounds = (0.0, 100.0)
+    needs_tokens = True
+
+    def __call__(
+        self, problem: Problem, completion: str, *, completion_ids: Sequence[int]
+    ) -> float:
+        return float(len(completion_ids))
+
+
+class Lengths:
+    """The numbers of tokens of a group."""
+
+    bounds = (0.0, 100.0)
+    needs_tokens = True
+
+    def score_group(
+        self,
+        problem: Problem,
+        completions: Sequence[str],
+        *,
+        completion_ids: Sequence[Sequence[int]],
+    ) -> list[float]:
+        return [float(len(ids)) for ids in completion_ids]
