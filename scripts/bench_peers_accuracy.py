@@ -28,28 +28,30 @@ def held_out_accuracy(request: Mapping[str, Any]) -> dict[str, float]:
     problems = [problem for pool in plan.held_out.values() for problem in pool]
     policies = {"base": str(plan.model), **request["policies"]}
     limit = config.rollout.max_completion_tokens
-    return {name: _accuracy(path, problems, limit) for name, path in policies.items()}
+    prompts = [list(plan.encoder.encode(problem)) for problem in problems]
+    return {name: _accuracy(path, problems, prompts, limit) for name, path in policies.items()}
 
 
-def _accuracy(path: str, problems: Sequence[Problem], limit: int) -> float:
+def _accuracy(
+    path: str, problems: Sequence[Problem], prompts: Sequence[list[int]], limit: int
+) -> float:
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
     reward = BoxedExact(BoxedExactConfig(strict_format=False))
     right = 0.0
     for start in range(0, len(problems), BATCH):
         batch = problems[start : start + BATCH]
-        inputs = tokenizer(
-            [str(problem.prompt) for problem in batch], return_tensors="pt", padding=True
-        )
+        ids = {"input_ids": prompts[start : start + BATCH]}
+        inputs = tokenizer.pad(ids, return_tensors="pt")
         with torch.no_grad():
-            ids = model.generate(
+            answers = model.generate(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
                 max_new_tokens=limit,
                 do_sample=False,
             )
         texts = tokenizer.batch_decode(
-            ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+            answers[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True
         )
         scores = (reward(problem, text) for problem, text in zip(batch, texts, strict=True))
         right += sum(score.value for score in scores)
