@@ -30,8 +30,11 @@ class PolicyScorer(nn.Module):
 
     def forward(self, batch: MicroBatch, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
         """Logprobs and entropies, both [loss tokens] float32 nats, of ``batch.targets``."""
+        # No attention mask: padding stands on the right, where causal attention never looks from a
+        # real token, and what padding itself sees is not used. Without a mask, attention takes its
+        # causal path, which skips half of the work.
         hidden = self.model.get_decoder()(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            input_ids=batch.input_ids, use_cache=False
         ).last_hidden_state  # [batch, seq, width]
         return chunked_logprobs(
             hidden[batch.predicts],
