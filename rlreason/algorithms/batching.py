@@ -144,9 +144,10 @@ class MicroBatch(NamedTuple):
 
     input_ids: Tensor
     """[batch, seq] int64, right-padded with 0."""
-    attention_mask: Tensor
-    """[batch, seq] int64, 1 on real tokens; with shared prompts [batch, 1, seq, seq] bool, True
-    where a token (dim 2) sees another (dim 3)."""
+    attention_mask: Tensor | None
+    """With shared prompts [batch, 1, seq, seq] bool, True where a token (dim 2) sees another (dim
+    3). Else None: padding stands on the right, where no real token looks, and without a mask
+    attention takes its causal path, which skips half of the work."""
     position_ids: Tensor | None
     """[batch, seq] int64, with shared prompts; None where positions just count."""
     predicts: Tensor
@@ -189,10 +190,10 @@ def collate(rows: Sequence[Row], device: torch.device) -> MicroBatch:
         owner[number, :prompt] = _EVERYONE
     sequences = [sequence for row in rows for sequence in row]
     shared = len(sequences) > len(rows)
-    mask = _sees(owner)[:, None] if shared else (owner != _PADDING).long()
+    mask = _sees(owner)[:, None].to(device) if shared else None
     return MicroBatch(
         input_ids=input_ids.to(device),
-        attention_mask=mask.to(device),
+        attention_mask=mask,
         position_ids=positions.to(device) if shared else None,
         predicts=torch.tensor(predicts, device=device),
         targets=torch.tensor(

@@ -26,8 +26,8 @@ def chunked_logprobs(
     """Logprobs of ``targets`` and entropies, ``chunk`` tokens at a time.
 
         logits     = head(hidden_t) / temperature          in float32
-        logprob_t  = logits[target_t] - logsumexp(logits)
-        entropy_t  = logsumexp(logits) - sum_v softmax(logits)_v * logits_v
+        logprob_t  = log_softmax(logits)[target_t]
+        entropy_t  = -sum_v softmax(logits)_v * log_softmax(logits)_v
 
     With more than one chunk the backward pass recomputes each chunk's logits, so the peak is one
     chunk's logits whatever the batch. With one chunk they are kept: recomputing would save nothing.
@@ -66,10 +66,13 @@ def _logprobs_of_chunk(
     temperature: float,
     entropy_gradient: bool,
 ) -> tuple[Tensor, Tensor]:
-    logits = head(hidden).float() / temperature  # [n, vocabulary]
-    log_total = torch.logsumexp(logits, dim=-1)
-    logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - log_total
+    logits = head(hidden).float()  # [n, vocabulary]
+    if temperature != 1:
+        logits = logits / temperature
+    # One fused pass each way, where logsumexp, exp and a product are seven; over a large vocabulary
+    # on a CPU each of them is felt.
+    every = torch.log_softmax(logits, dim=-1)
+    logprobs = every.gather(-1, targets[:, None]).squeeze(-1)
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        probabilities = torch.exp(logits - log_total[:, None])
-        entropy = log_total - (probabilities * logits).sum(dim=-1)
+        entropy = -torch.linalg.vecdot(every.exp(), every)
     return logprobs, entropy

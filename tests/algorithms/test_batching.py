@@ -123,7 +123,8 @@ def test_collate_predicts_a_token_from_the_position_before_it() -> None:
     ]
     batch = collate([(sequence,) for sequence in sequences], CPU)
     assert batch.input_ids.tolist() == [[5, 6, 7], [8, 9, 0]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch.attention_mask is None  # padding on the right, where no real token looks
+    assert batch.num_tokens == 5
     assert batch.position_ids is None
     assert batch.predicts.tolist() == [0, 1, 3]
     assert batch.num_tokens == 5
@@ -148,6 +149,7 @@ def test_a_shared_prompt_is_there_once_and_each_sequence_sees_it_and_itself() ->
     assert batch.input_ids.tolist() == [[5, 6, 10, 11, 20], [7, 30, 0, 0, 0]]
     assert batch.position_ids is not None
     assert batch.position_ids.tolist()[0] == [0, 1, 2, 3, 2]
+    assert batch.attention_mask is not None
     assert batch.attention_mask.int().tolist()[0] == [
         [
             [1, 0, 0, 0, 0],
@@ -166,6 +168,7 @@ def test_a_shared_prompt_is_there_once_and_each_sequence_sees_it_and_itself() ->
 
 def test_a_mask_with_padding_leaves_no_token_blind() -> None:
     batch = collate([(sequence((5, 6), (10,)),) * 2, (sequence((7,), (30,)),)], CPU)
+    assert batch.attention_mask is not None
     assert batch.attention_mask.any(dim=-1).all()  # a blind token's softmax would be NaN
 
 
