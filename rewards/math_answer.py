@@ -32,7 +32,8 @@ from rewards.mathematics.reading import read, read_words
 from rlreason.errors import DataError
 from rlreason.types import Outcome, Problem, Score
 
-_MATHEMATICS = re.compile(r"[0-9A-Za-z]|\\[a-z{]")
+_SOMETHING = re.compile(r"[0-9A-Za-z]")
+_LOOSE_SPACE = re.compile(r" (?![0-9A-Za-z])|(?<![0-9A-Za-z]) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ class Verdict:
 class _Gold:
     text: str
     answer: Answer | None
-    """None when only math-verify can read it, or nobody needs to: it is compared as text."""
+    """None when the grammar cannot read it: math-verify may, else it is compared as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +111,23 @@ def _read_gold(gold: str) -> _Gold:
     except TooMuchError:
         return _Gold(text, None)
     except (UnreadableError, RecursionError):
-        if not _MATHEMATICS.search(text) or not _symbolic_reads(text):
-            raise DataError(
-                f"its answer {text!r:.200} is no mathematics that can be read"
-            ) from None
+        if not _SOMETHING.search(text) or not _is_balanced(text):
+            message = f"its answer {text!r:.200} is no mathematics that can be read"
+            raise DataError(message) from None
     return _Gold(text, None)
 
 
-def _symbolic_reads(text: str) -> bool:
-    try:
-        return symbolic.can_read(text)
-    except symbolic.SymbolicTimeoutError:
-        return True  # it can be read, only not evaluated
+def _is_balanced(text: str) -> bool:
+    depths = [0]
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depths.append(depths[-1] + (1 if brace == "{" else -1))
+    return min(depths) == depths[-1] == 0
+
+
+def _spelling(text: str) -> str:
+    """``text`` without the white space and braces that change nothing."""
+    text = re.sub(r"(?<!\\)\{([0-9A-Za-z])\}", r" \1 ", text)
+    return _LOOSE_SPACE.sub("", " ".join(text.split())).strip()
 
 
 @lru_cache(maxsize=8192)
@@ -140,7 +146,7 @@ def _decide(gold: str, extracted: str) -> _Decision:
 def _compare(expected: _Gold, answer: str) -> _Decision:
     if not answer:
         raise UnreadableError("an empty box")
-    if "".join(answer.split()) == "".join(expected.text.split()):
+    if _spelling(answer) == _spelling(expected.text):
         return _Decision(True, "ok", "identical")
     if letter := choices.choice_of_gold(expected.text):
         chosen = choices.choice_of(answer)

@@ -27,7 +27,9 @@ def read_based(tokens: Sequence[Token]) -> Scalar | None:
     if match is None:
         return None
     sign, digits, base_text = match.groups()
-    base = int(base_text) if base_text.isdigit() and len(base_text) < 3 else _NAMES.get(base_text, 0)
+    base = (
+        int(base_text) if base_text.isdigit() and len(base_text) < 3 else _NAMES.get(base_text, 0)
+    )
     if not any(digit.isdigit() for digit in digits) and not (base == 16 and digits.isupper()):
         return None
     if len(digits) > MOST_DIGITS:

@@ -18,7 +18,16 @@ from rewards.mathematics.answers import (
 )
 from rewards.mathematics.limits import UnreadableError
 from rewards.mathematics.numbers import exact
-from rewards.mathematics.syntax import Node, constant, divide, number, symbols_of, times
+from rewards.mathematics.syntax import (
+    Node,
+    constant,
+    divide,
+    number,
+    subtract,
+    symbol,
+    symbols_of,
+    times,
+)
 
 _HALF_TURN = divide(constant("pi"), number(180))
 
@@ -56,9 +65,13 @@ def _same(gold: Answer, answer: Answer) -> bool:
 
 def _single(answer: Answer) -> Answer:
     """A set or list of one is its member; named pairs in a list are a tuple with names."""
-    if isinstance(answer, Group) and answer.kind in ("list", "set") and len(answer.items) == 1:
-        return answer.items[0]
-    return answer
+    if not isinstance(answer, Group) or answer.kind not in ("list", "set") or not answer.items:
+        return answer
+    first = answer.items[0]
+    nested = answer.kind == "set" and isinstance(first, Region | Group)
+    if nested or not all(same(first, item) for item in answer.items[1:]):
+        return answer
+    return first
 
 
 def same_scalar(gold: Scalar, answer: Scalar) -> bool:
@@ -98,7 +111,10 @@ def _same_quantity(gold: Node, gold_unit: units.Unit, node: Node, unit: units.Un
         ]
         return numeric.equal(turned[0], turned[1])
     if gold_unit.powers != unit.powers:
-        return False
+        unnamed = units.is_unnamed(gold_unit) or units.is_unnamed(unit)
+        return (
+            unnamed and units.degree(gold_unit) == units.degree(unit) and numeric.equal(gold, node)
+        )
     scale: Fraction = unit.factor / gold_unit.factor
     return numeric.equal(gold, node if scale == 1 else times(number(scale), node))
 
@@ -207,7 +223,21 @@ def _in_order(labeled: Labeled) -> Answer:
 def _as_relation(answer: Answer) -> Relation | None:
     if isinstance(answer, Relation):
         return answer
+    if isinstance(answer, Region):
+        return _half_line(answer)
     return answer.relation if isinstance(answer, Labeled) else None
+
+
+def _half_line(region: Region) -> Relation | None:
+    """``x > 3`` as a relation, to be compared with ``2x > 6``."""
+    if len(region.pieces) != 1 or region.variable is None:
+        return None
+    piece, name = region.pieces[0], symbol(region.variable)
+    if piece.high == intervals.INFINITY:
+        return Relation("<=" if piece.low_closed else "<", subtract(piece.low, name))
+    if piece.low == intervals.MINUS_INFINITY:
+        return Relation("<=" if piece.high_closed else "<", subtract(name, piece.high))
+    return None
 
 
 def _proportional(gold: Relation | None, answer: Relation | None) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from rewards.mathematics.cursor import Cursor
+from rewards.mathematics.functions import INVERTIBLE, apply
 from rewards.mathematics.limits import MOST_CALLS, TooMuchError, UnreadableError
 from rewards.mathematics.numbers import decimal
 from rewards.mathematics.syntax import (
@@ -32,10 +34,15 @@ _GREEK = frozenset(
     "upsilon phi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega "
     "ell hbar omicron partial".split()
 )
-_CLOSERS = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+_CLOSERS = {
+    "(": ")",
+    "[": "]",
+    "{": "}",
+    "\\{": "\\}",
+    "\\lfloor": "\\rfloor",
+    "\\lceil": "\\rceil",
+}
 _ROOTS = {"radical": 2, "cuberadical": 3, "fourthradical": 4}
-_PLAIN_FUNCTIONS = FUNCTIONS - {"log", "ln", "lg", "sqrt", "exp", "cbrt"}
-_INVERSES = {"sin", "cos", "tan", "sinh", "cosh", "tanh"}
 _ACCENTS = {"vec", "hat", "bar", "tilde", "overline", "overrightarrow"}
 _STARTERS = frozenset(["frac", "sqrt", "binom", "tbinom", "dbinom", "pi", "infty", "log", "ln"])
 
@@ -53,45 +60,14 @@ def parse(tokens: Sequence[Token]) -> Node:
     return node
 
 
-class _Parser:
-    """One pass over the tokens; ``place`` is the next one."""
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self.tokens = tokens
-        self.place = 0
-        self.bars = 0
+class _Parser(Cursor):
+    """One method per rule of the grammar."""
 
     def whole(self) -> Node:
         node = self.sum()
         if self.place < len(self.tokens):
             raise UnreadableError(f"{self.tokens[self.place].text!r:.40} does not belong there")
         return node
-
-    def peek(self, offset: int = 0) -> Token | None:
-        place = self.place + offset
-        return self.tokens[place] if place < len(self.tokens) else None
-
-    def next(self) -> Token:
-        token = self.peek()
-        if token is None:
-            raise UnreadableError("the formula ends too early")
-        self.place += 1
-        return token
-
-    def at_mark(self, *texts: str) -> bool:
-        token = self.peek()
-        return token is not None and token.is_mark(*texts)
-
-    def take_mark(self, *texts: str) -> bool:
-        found = self.at_mark(*texts)
-        self.place += found
-        return found
-
-    def take_command(self, *names: str) -> bool:
-        token = self.peek()
-        found = token is not None and token.is_command(*names)
-        self.place += found
-        return found
 
     def sum(self) -> Node:
         terms = [self.signed()]
@@ -102,7 +78,7 @@ class _Parser:
     def signed(self) -> Node:
         sign = 1
         while self.at_mark("+", "-"):
-            sign = -sign if self.next().text == "-" else sign
+            sign = -sign if self.take().text == "-" else sign
         node = self.product()
         return negative(node) if sign < 0 else node
 
@@ -127,7 +103,7 @@ class _Parser:
     def factor(self) -> Node:
         """An operand after an operator; it may carry a sign."""
         if self.at_mark("+", "-"):
-            return negative(self.factor()) if self.next().text == "-" else self.factor()
+            return negative(self.factor()) if self.take().text == "-" else self.factor()
         return self.power()
 
     def juxtaposed(self, node: Node) -> Node:
@@ -205,12 +181,12 @@ class _Parser:
 
     def _raised_number(self) -> Node:
         r"""``x^12`` is typed for both; as plain text it is the whole number."""
-        return number(decimal(self.next().text))
+        return number(decimal(self.take().text))
 
     def postfix(self, node: Node) -> Node:
         while True:
             if self.at_mark("!"):
-                self.next()
+                self.take()
                 if self.at_mark("!"):
                     raise TooMuchError("a factorial of a factorial sign")
                 node = call("factorial", node)
@@ -222,7 +198,7 @@ class _Parser:
                 return node
 
     def primary(self) -> Node:
-        token = self.next()
+        token = self.take()
         if token.kind == "number":
             if self.at_mark("_"):
                 raise UnreadableError("a number with an index")
@@ -261,8 +237,8 @@ class _Parser:
 
     def index(self) -> str:
         """A subscript, as the name that it adds to a letter."""
-        self.next()
-        token = self.next()
+        self.take()
+        token = self.take()
         if token.text != "{":
             return token.text
         end = closing(self.tokens, self.place - 1)
@@ -311,19 +287,19 @@ class _Parser:
             end = closing(self.tokens, self.place)
             degree = parse(self.tokens[self.place + 1 : end])
             self.place = end + 1
-        radicand = self.primary() if not self.at_mark("{", "(") else self.bracket(self.next().text)
+        radicand = self.primary() if not self.at_mark("{", "(") else self.bracket(self.take().text)
         return call("root", degree, radicand)
 
     def function(self, name: str) -> Node:
         base: Node | None = None
         exponent: Node | None = None
         while self.at_mark("^", "_"):
-            if self.next().text == "^":
+            if self.take().text == "^":
                 exponent = negative(self.argument()) if self.take_mark("-") else self.argument()
             else:
                 base = self.argument()
         arguments = self.arguments(name)
-        if exponent == number(-1) and name in _INVERSES:
+        if exponent == number(-1) and name in INVERTIBLE:
             return apply("arc" + name, base, arguments)
         node = apply(name, base, arguments)
         return node if exponent is None else power(node, exponent)
@@ -337,7 +313,7 @@ class _Parser:
         if name in ("abs", "floor", "ceil", "max", "min", "gcd", "lcm"):
             raise UnreadableError(f"{name} without brackets")
         if self.at_mark("-"):
-            self.next()
+            self.take()
             return [negative(self.power())]
         node = self.power()
         while self.starts_factor() and not self._at_function():
@@ -347,21 +323,6 @@ class _Parser:
     def _at_function(self) -> bool:
         token = self.peek()
         return token is not None and token.is_command(*FUNCTIONS) and not token.is_command("sqrt")
-
-
-def apply(name: str, base: Node | None, arguments: list[Node]) -> Node:
-    r"""A call with the name that ``numeric`` knows; ``\log`` has base 10 unless it says another."""
-    if name not in ("max", "min", "gcd", "lcm") and len(arguments) != 1:
-        raise UnreadableError(f"{name} takes one argument")
-    if name == "exp":
-        return power(constant("e"), arguments[0])
-    if name in ("log", "lg"):
-        below = call("ln", number(10) if base is None else base)
-        return divide(call("ln", arguments[0]), below)
-    if base is not None:
-        raise UnreadableError(f"{name} with an index")
-    name = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}.get(name, name)
-    return call(name, *arguments)
 
 
 def _is_integer(node: Node) -> bool:

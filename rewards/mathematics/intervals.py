@@ -27,7 +27,8 @@ def read_region(tokens: Sequence[Token], read_item: Reader) -> Region | None:
     """A union of intervals; None for what a tuple or an expression could be as well."""
     if len(tokens) == 1 and tokens[0].is_command("reals", "emptyset"):
         return EVERYTHING if tokens[0].text == "reals" else EMPTY
-    without = split(tokens, "setminus")
+    minus = tokens[0].is_command("reals") and len(tokens) > 1 and tokens[1].is_mark("-")
+    without = [tokens[:1], tokens[2:]] if minus else split(tokens, "setminus")
     if len(without) == 2:
         return _difference(_region(read_item(without[0])), _region(read_item(without[1])))
     parts = split(tokens, "cup")

@@ -65,7 +65,8 @@ _SYNONYMS = {
     r"\\euro(?![A-Za-z])": r"\\text{ eur }",
     r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree(?![A-Za-z])": r"\\degree ",
     r"\\var(epsilon|phi|theta|rho|sigma|pi|kappa)(?![A-Za-z])": r"\\\1 ",
-    r"\\dfrac(?![A-Za-z])": r"\\frac",
+    r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}": r"\\binom{\1}{\2}",
+    r"(?<=[0-9])\s*[xX]\s*(?=10\s*\^)": r"\\times ",
 }
 _SYNONYM_RULES = [(re.compile(pattern), new) for pattern, new in _SYNONYMS.items()]
 
@@ -104,7 +105,16 @@ def normalize(text: str) -> str:
     text = re.sub(r"(?<=[0-9])\{,\}(?=[0-9]{3}(?![0-9]))", "", text)
     text = re.sub(r"(?<=[0-9])\{,\}(?=[0-9])", ".", text)
     text = _SPACE.sub(" ", text).strip()
-    return re.sub(r"(?:\s*(?<!\\)[.;,])+$", "", text).strip()
+    text = re.sub(r"(?:\s*(?<!\\)[.;,])+$", "", text).strip()
+    return " \\cup ".join(_outward(part.strip()) for part in text.split("\\cup "))
+
+
+def _outward(text: str) -> str:
+    """An interval that excludes its ends by brackets turned outward: ``]0,1[`` is ``(0,1)``."""
+    match = re.fullmatch(r"([\[\]])([^\[\]]*)([\[\]])", text)
+    if match is None or (match[1], match[3]) == ("[", "]"):
+        return text
+    return ("(" if match[1] == "]" else "[") + match[2] + (")" if match[3] == "[" else "]")
 
 
 def group_end(text: str, start: int) -> int:

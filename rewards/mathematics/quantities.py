@@ -9,7 +9,8 @@ from rewards.mathematics import units
 from rewards.mathematics.answers import Scalar, Unit
 from rewards.mathematics.expressions import parse
 from rewards.mathematics.limits import UnreadableError
-from rewards.mathematics.tokens import Token, closing
+from rewards.mathematics.syntax import add, number, times
+from rewards.mathematics.tokens import FUNCTIONS, Token, closing
 
 _CURRENCY = {"eur", "gbp", "yen", "usd", "USD", "EUR"}
 _LONG_WORD = 4
@@ -45,7 +46,10 @@ def _measured(tokens: Sequence[Token]) -> Scalar:
     if end is not None:
         if end == 0:
             raise UnreadableError("prose around a formula")
-        return Scalar(parse(tokens[:end]), _unit(tokens[end:]))
+        return _with_prose(tokens, end)
+    if len(tokens) > 2 and tokens[-2].is_command("degree") and tokens[-1].text in ("C", "F"):
+        scale = "celsius" if tokens[-1].text == "C" else "fahrenheit"
+        return Scalar(parse(tokens[:-2]), units.UNITS[scale])
     if tokens[-1].is_mark("%"):
         return Scalar(parse(tokens[:-1]), units.PERCENT)
     if tokens[-1].is_command("degree"):
@@ -53,17 +57,39 @@ def _measured(tokens: Sequence[Token]) -> Scalar:
     return _plain(tokens)
 
 
+def _with_prose(tokens: Sequence[Token], end: int) -> Scalar:
+    """A number, the prose behind it, and perhaps a smaller part: 3 hours 30 minutes."""
+    node = parse(tokens[:end])
+    scale = units.SCALES.get(tokens[end].text.split()[0].lower()) if tokens[end].text else None
+    if scale is not None:
+        node = times(node, number(scale))
+        rest = " ".join(tokens[end].text.split()[1:])
+        behind = ([replace(tokens[end], text=rest)] if rest else []) + list(tokens[end + 1 :])
+        return Scalar(node, _unit(behind) if behind else None)
+    for place in range(end + 1, len(tokens)):
+        if tokens[place].kind == "number" and tokens[place - 1].kind == "text":
+            return _added(Scalar(node, _unit(tokens[end:place])), read_scalar(tokens[place:]))
+    return Scalar(node, _unit(tokens[end:]))
+
+
+def _added(whole: Scalar, part: Scalar) -> Scalar:
+    if whole.unit is None or part.unit is None or whole.unit.powers != part.unit.powers:
+        raise UnreadableError("two quantities that do not add up")
+    share = times(number(part.unit.factor / whole.unit.factor), part.node)
+    return Scalar(add(whole.node, share), whole.unit)
+
+
 def _unit(tokens: Sequence[Token]) -> Unit | None:
     text = units.source(tokens)
     unit = units.parse_unit(text)
-    return unit if unit.powers else None
+    return unit if unit.powers and unit != units.UNITS["unit"] else None
 
 
 def _degrees(tokens: Sequence[Token]) -> Scalar:
-    try:
-        return Scalar(parse(tokens[:-1]), units.DEGREE)
-    except UnreadableError:
-        return Scalar(parse(tokens))  # the angle of a function: \\sin 30 degrees
+    r"""An angle; behind a function the sign belongs to its argument (``\sin 30^\circ``)."""
+    if any(token.is_command(*FUNCTIONS) for token in tokens):
+        return Scalar(parse(tokens))
+    return Scalar(parse(tokens[:-1]), units.DEGREE)
 
 
 def _plain(tokens: Sequence[Token]) -> Scalar:

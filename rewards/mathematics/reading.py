@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from rewards.mathematics import bases, intervals, matrices, relations
-from rewards.mathematics.answers import Answer, Group, Labeled, Region, Words
+from rewards.mathematics.answers import Answer, Group, Scalar, Words
 from rewards.mathematics.collections_ import enclosed, flatten, union
 from rewards.mathematics.limits import MOST_ITEMS, TooMuchError, UnreadableError, check_text
 from rewards.mathematics.numbers import rewrite_repeating
 from rewards.mathematics.quantities import read_scalar
+from rewards.mathematics.syntax import divide, number
 from rewards.mathematics.tokens import CONNECTIVES, Token, is_enclosed, split, tokenize
 
 _PREFIX = re.compile(
@@ -25,6 +26,13 @@ _PREFIX = re.compile(
 )
 _THOUSANDS = re.compile(r"[+-]?(?:\\\$)?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?(?![0-9,])")
 _WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z' ]*")
+_NUMBER_WORDS = {
+    name: value
+    for value, name in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    )
+}
 _PROSE = re.compile(r"[\w\s',.:-]+")
 
 
@@ -34,7 +42,8 @@ def read(text: str) -> Answer:
     check_text(text)
     text = _PREFIX.sub("", text, count=1).strip()
     if words := read_words(text):
-        return words
+        value = _NUMBER_WORDS.get(words.text)
+        return words if value is None else Scalar(number(value))
     text = rewrite_repeating(text)
     number = _THOUSANDS.match(text)
     if number is None:
@@ -100,7 +109,20 @@ def read_item(tokens: Sequence[Token]) -> Answer:
         return inside
     if based := bases.read_based(tokens):
         return based
+    ratio = split(tokens, ":")
+    if len(ratio) > 1:
+        return read_ratio(ratio)
     return _item_words(tokens) or read_scalar(tokens)
+
+
+def read_ratio(parts: Sequence[Sequence[Token]]) -> Answer:
+    """``3:4`` is the number 3/4; ``3:4:5`` are its terms divided by the first."""
+    terms = [read_scalar(part) for part in parts if part]
+    if len(terms) != len(parts) or any(term.unit for term in terms[:-1]):
+        raise UnreadableError("a ratio of what is no number")
+    if len(terms) == 2:
+        return Scalar(divide(terms[0].node, terms[1].node), terms[1].unit)
+    return Group("(", tuple(Scalar(divide(term.node, terms[0].node)) for term in terms))
 
 
 def _item_words(tokens: Sequence[Token]) -> Words | None:
@@ -117,7 +139,9 @@ def _plus_and_minus(tokens: Sequence[Token]) -> Answer:
     for plus, minus in (("+", "-"), ("-", "+")):
         signs = {"pm": plus, "mp": minus}
         chosen = [
-            Token("mark", signs[token.text], token.spaced) if token.is_command("pm", "mp") else token
+            Token("mark", signs[token.text], token.spaced)
+            if token.is_command("pm", "mp")
+            else token
             for token in tokens
         ]
         readings.append(read_item(chosen))
@@ -128,6 +152,3 @@ def _unwrapped(tokens: Sequence[Token]) -> Sequence[Token]:
     while is_enclosed(tokens) and tokens[0].text == "{" and tokens[-1].text == "}":
         tokens = tokens[1:-1]
     return tokens
-
-
-__all__ = ["Answer", "Labeled", "Region", "read", "read_item"]

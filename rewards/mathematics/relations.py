@@ -22,7 +22,7 @@ from rewards.mathematics.answers import (
 )
 from rewards.mathematics.expressions import parse
 from rewards.mathematics.limits import TooMuchError, UnreadableError
-from rewards.mathematics.syntax import Node, subtract, symbols_of
+from rewards.mathematics.syntax import Node, negative, subtract, symbols_of
 from rewards.mathematics.tokens import Token, is_enclosed, split
 
 Reader = Callable[[Sequence[Token]], Answer]
@@ -175,6 +175,20 @@ def _unequal(parts: Sequence[Sequence[Token]]) -> Answer:
     return Relation("!=", subtract(parse(parts[0]), right))
 
 
+def _absolute(parts: Sequence[Sequence[Token]], closed: bool) -> Region | None:
+    """``|x| < a`` and ``a < |x|`` as intervals of x."""
+    left, right = (parse(part) for part in parts)
+    inner = next((side for side in (left, right) if side.value == "abs"), None)
+    bound = right if inner is left else left
+    if inner is None or inner.args[0].kind != "symbol" or symbols_of(bound):
+        return None
+    name, opposite = str(inner.args[0].value), negative(bound)
+    if inner is left:
+        return Region((Piece(opposite, closed, bound, closed),), name)
+    below = Piece(intervals.MINUS_INFINITY, False, opposite, closed)
+    return Region((below, Piece(bound, closed, intervals.INFINITY, False)), name)
+
+
 def _inequality(parts: Sequence[Sequence[Token]], signs: Sequence[str]) -> Answer:
     if len(parts) > 3 or len({sign[0] for sign in signs}) > 1:
         raise UnreadableError("inequalities that do not form a range")
@@ -193,5 +207,7 @@ def _inequality(parts: Sequence[Sequence[Token]], signs: Sequence[str]) -> Answe
     if right and not left:
         piece = Piece(parse(parts[0]), closed[0], intervals.INFINITY, False)
         return Region((piece,), right[0])
+    if region := _absolute(parts, closed[0]):
+        return region
     operator: Operator = "<=" if closed[0] else "<"
     return Relation(operator, subtract(parse(parts[0]), parse(parts[1])))

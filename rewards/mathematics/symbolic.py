@@ -14,10 +14,9 @@ import select
 import subprocess
 import sys
 import time
-from functools import lru_cache
 from pathlib import Path
 
-LIMIT_S = 1.2
+LIMIT_S = 1.0
 """Seconds for one question, from the moment when the process is ready for it."""
 _START_LIMIT_S = 20.0
 MEMORY_BYTES = 2**30
@@ -43,6 +42,7 @@ class SymbolicProcess:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._is_ready = False
 
     def ask(self, question: dict[str, str]) -> bool:
         """The child's answer.
@@ -58,6 +58,7 @@ class SymbolicProcess:
             return self._reply(child, LIMIT_S)
         except (OSError, ValueError, SymbolicTimeoutError) as error:
             self.close()
+            self._launch()  # its imports run while the caller goes on
             raise SymbolicTimeoutError("the symbolic process was stopped") from error
 
     def close(self) -> None:
@@ -79,10 +80,14 @@ class SymbolicProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
             self.close()
-            self._child = self._start()
-            self._owner = os.getpid()
-            self._reply(self._child, _START_LIMIT_S)
+            self._launch()
+        assert self._child is not None, "just launched"
+        if not self._is_ready:
+            self._is_ready = self._reply(self._child, _START_LIMIT_S)
         return self._child
+
+    def _launch(self) -> None:
+        self._child, self._owner, self._is_ready = self._start(), os.getpid(), False
 
     @staticmethod
     def _start() -> subprocess.Popen[bytes]:
@@ -102,7 +107,9 @@ class SymbolicProcess:
         deadline = time.monotonic() + limit_s
         line = b""
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            ready, _, _ = select.select(
+                [child.stdout], [], [], max(0.0, deadline - time.monotonic())
+            )
             chunk = os.read(child.stdout.fileno(), 4096) if ready else b""
             if not chunk:
                 raise SymbolicTimeoutError("no answer")
@@ -114,18 +121,6 @@ PROCESS = SymbolicProcess()
 atexit.register(PROCESS.close)
 
 
-def can_read(text: str) -> bool:
-    """Whether math-verify makes anything of ``text``."""
-    return is_beyond_grammar(text) and _ask_reading(text)
-
-
-@lru_cache(maxsize=1024)
-def _ask_reading(text: str) -> bool:
-    return PROCESS.ask({"read": text})
-
-
 def equal(gold: str, answer: str) -> bool:
     """Whether math-verify calls the two equal; the caller has checked what they hold."""
     return PROCESS.ask({"gold": gold, "answer": answer})
-
-

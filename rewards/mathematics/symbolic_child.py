@@ -65,10 +65,7 @@ def _serve(requests: Any, replies: Any) -> None:
     for line in requests:
         task = json.loads(line)
         try:
-            if "read" in task:
-                result = bool(parse(task["read"]))
-            else:
-                result = equal(task["gold"], task["answer"])
+            result = equal(task["gold"], task["answer"])
         except Exception:  # whatever sympy raises on a completion means "not shown to be equal"
             result = False
         replies.write(json.dumps({"result": result}) + "\n")

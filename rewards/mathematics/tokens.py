@@ -24,7 +24,9 @@ _COMMAND_WORDS = FUNCTIONS | frozenset(["pi", "infty", "theta", "alpha", "beta",
 _WORD_COMMANDS = {"infinity": "infty", "inf": "infty", "oo": "infty", "asin": "arcsin"}
 CONNECTIVES = frozenset(["and", "or"])
 
-_NUMBER = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![0-9.]))?|[0-9]+\.(?![0-9])")
+_NUMBER = re.compile(
+    r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+(?![0-9.]))?|[0-9]+\.(?![0-9])"
+)
 _COMMAND = re.compile(r"\\(?:[A-Za-z]+\*?|.)")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([a-zA-Z]+)\*?\}(\s*\{[^{}]*\}|\s*\[[^\[\]]*\])?")
@@ -124,16 +126,23 @@ def _command(name: str, text: str, place: int, spaced: bool, tokens: list[Token]
 
 
 def _prose(content: str, spaced: bool) -> Sequence[Token]:
-    word = content.strip()
+    word = content.strip().strip(",;") if content.strip(" ,;") else content.strip()
     if len(word) == 1 and word.isalpha():
-        return [Token("letter", word, spaced or content[0].isspace(), word, first=True, upright=True)]
+        return [
+            Token("letter", word, spaced or content[0].isspace(), word, first=True, upright=True)
+        ]
     if word in FUNCTIONS:
         return _letters(word, spaced)
     if re.fullmatch(r"[A-Za-z\s]*", word):
-        return [Token("text", word, spaced)] if word else []
+        pieces = re.split(r"\s*\b(and|or|AND|OR)\b\s*", word)
+        return [Token("text", _connective(piece), spaced) for piece in pieces if piece]
     if re.search(r"[A-Za-z]", word) and not re.search(r"[\\{}]", word):
         return [Token("text", word, spaced)]
     return tokenize(content)  # numbers set upright
+
+
+def _connective(word: str) -> str:
+    return word.lower() if word.lower() in CONNECTIVES else word
 
 
 def _letters(run: str, spaced: bool) -> list[Token]:
@@ -156,13 +165,17 @@ def split(tokens: Sequence[Token], *separators: str) -> list[tuple[Token, ...]]:
         depth += (token.kind in ("open", "begin")) - (token.kind in ("close", "end"))
         if depth < 0:
             raise UnreadableError("a bracket closes that never opened")
-        if depth == 0 and token.kind in ("mark", "command", "text") and token.text in separators:
+        if depth == 0 and _separates(token) and token.text in separators:
             parts.append([])
         else:
             parts[-1].append(token)
     if depth:
         raise UnreadableError("a bracket that never closes")
     return [tuple(part) for part in parts]
+
+
+def _separates(token: Token) -> bool:
+    return token.kind in ("mark", "command") or (token.kind == "text" and token.text in CONNECTIVES)
 
 
 def closing(tokens: Sequence[Token], start: int) -> int:

@@ -63,10 +63,11 @@ _TABLE = """
 1 radian | rad radian radians
 1 celsius | celsius
 1 fahrenheit | fahrenheit
-1 pm | pm
-1 am | am
+1 pm | pm PM
+1 am | am AM
+1 unit | unit units
 """
-_GENERIC = frozenset(["unit", "units", "square", "squared", "cubic", "cubed", "sq", "cu"])
+_GENERIC = frozenset(["square", "squared", "cubic", "cubed", "sq", "cu"])
 _REFUSED = frozenset(
     "or and not maybe approximately approx about roughly around either perhaps probably possibly "
     "wrong incorrect unless if likely else versus vs to between but then is are was if nor both "
@@ -102,6 +103,20 @@ RADIAN = UNITS["radian"]
 def is_unit_word(word: str) -> bool:
     """Whether the table knows ``word``."""
     return word in UNITS or word.lower() in UNITS
+
+
+SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9,
+          "trillion": 10**12, "dozen": 12}  # fmt: skip
+
+
+def is_unnamed(unit: Unit) -> bool:
+    """Whether it is "units" or "square units" of whatever the problem measures in."""
+    return all(name == "unit" for name, _ in unit.powers)
+
+
+def degree(unit: Unit) -> int:
+    """Sum of the powers: 2 for an area, 3 for a volume."""
+    return sum(power for _, power in unit.powers)
 
 
 def source(tokens: Sequence[Token]) -> str:
