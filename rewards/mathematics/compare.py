@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 from rewards.mathematics import intervals, numeric, units
@@ -14,6 +14,7 @@ from rewards.mathematics.answers import (
     Region,
     Relation,
     Scalar,
+    Unit,
     Words,
 )
 from rewards.mathematics.limits import UnreadableError
@@ -48,18 +49,10 @@ def _readings(answer: Answer) -> list[Answer]:
 
 def _same(gold: Answer, answer: Answer) -> bool:
     gold, answer = _single(gold), _single(answer)
-    if isinstance(gold, Words) or isinstance(answer, Words):
-        return gold == answer
-    if isinstance(gold, Relation | Labeled) or isinstance(answer, Relation | Labeled):
-        return _same_relation(gold, answer)
-    if isinstance(gold, Scalar) and isinstance(answer, Scalar):
-        return same_scalar(gold, answer)
-    if isinstance(gold, Region) or isinstance(answer, Region):
-        return _same_region(intervals.to_region(gold), intervals.to_region(answer))
-    if isinstance(gold, Matrix) or isinstance(answer, Matrix):
-        return _same_matrix(gold, answer)
-    if isinstance(gold, Group) and isinstance(answer, Group):
-        return _same_group(gold, answer)
+    kinds = {type(gold), type(answer)}
+    for shapes, decide in _RULES:
+        if kinds & shapes:
+            return decide(gold, answer)
     return False
 
 
@@ -74,8 +67,14 @@ def _single(answer: Answer) -> Answer:
     return first
 
 
-def same_scalar(gold: Scalar, answer: Scalar) -> bool:
+def _same_words(gold: Answer, answer: Answer) -> bool:
+    return gold == answer
+
+
+def _same_scalar(gold: Answer, answer: Answer) -> bool:
     """Whether two quantities are equal; a unit that one of them lacks is no difference."""
+    if not isinstance(gold, Scalar) or not isinstance(answer, Scalar):
+        return False
     if gold.unit is None and answer.unit is None:
         return numeric.equal(gold.node, answer.node)
     if gold.unit is not None and answer.unit is not None:
@@ -89,21 +88,21 @@ def same_scalar(gold: Scalar, answer: Scalar) -> bool:
     return not _is_share(gold, unit) and numeric.equal(gold.node, answer.node)
 
 
-def _is_share(gold: Scalar, unit: units.Unit) -> bool:
+def _is_share(gold: Scalar, unit: Unit) -> bool:
     """A gold 0.5 asks for a share: 0.5 % is another one."""
     value = exact(gold.node)
     small = value is not None and -1 < value < 1
     return gold.unit is None and unit == units.PERCENT and small
 
 
-def _pure(node: Node, unit: units.Unit) -> Node | None:
+def _pure(node: Node, unit: Unit) -> Node | None:
     """A percentage or an angle as a number without unit."""
     if unit == units.PERCENT:
         return divide(node, number(100))
     return times(node, _HALF_TURN) if unit == units.DEGREE else None
 
 
-def _same_quantity(gold: Node, gold_unit: units.Unit, node: Node, unit: units.Unit) -> bool:
+def _same_quantity(gold: Node, gold_unit: Unit, node: Node, unit: Unit) -> bool:
     if {gold_unit, unit} == {units.DEGREE, units.RADIAN}:
         turned = [
             times(side, _HALF_TURN) if its == units.DEGREE else side
@@ -119,7 +118,8 @@ def _same_quantity(gold: Node, gold_unit: units.Unit, node: Node, unit: units.Un
     return numeric.equal(gold, node if scale == 1 else times(number(scale), node))
 
 
-def _same_region(gold: Region | None, answer: Region | None) -> bool:
+def _same_region(first_answer: Answer, second_answer: Answer) -> bool:
+    gold, answer = intervals.to_region(first_answer), intervals.to_region(second_answer)
     if gold is None or answer is None:
         return False
     if gold.variable and answer.variable and gold.variable != answer.variable:
@@ -170,7 +170,9 @@ def _as_column(rows: Rows) -> Rows:
     return [[entry] for entry in rows[0]] if len(rows) == 1 else rows
 
 
-def _same_group(gold: Group, answer: Group) -> bool:
+def _same_group(gold: Answer, answer: Answer) -> bool:
+    if not isinstance(gold, Group) or not isinstance(answer, Group):
+        return False
     unordered = ("list", "set")
     if gold.kind in unordered and answer.kind in unordered:
         return _covers(gold.items, answer.items) and _covers(answer.items, gold.items)
@@ -249,3 +251,14 @@ def _proportional(gold: Relation | None, answer: Relation | None) -> bool:
         return False
     ratio = numeric.constant_ratio(gold.difference, answer.difference)
     return ratio is not None and (gold.operator in ("=", "!=") or ratio > 0)
+
+
+_RULES: tuple[tuple[set[type], Callable[[Answer, Answer], bool]], ...] = (
+    ({Words}, _same_words),
+    ({Relation, Labeled}, _same_relation),
+    ({Region}, _same_region),
+    ({Matrix}, _same_matrix),
+    ({Group}, _same_group),
+    ({Scalar}, _same_scalar),
+)
+"""The first rule that fits the shape of either answer decides."""

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rewards.mathematics.limits import UnreadableError
+from rewards.mathematics.syntax import Node
 from rewards.mathematics.tokens import Token
+
+
+class Rules(NamedTuple):
+    """Rules of the grammar that operands call back: what stands within brackets."""
+
+    parse: Callable[[Sequence[Token]], Node]
+    sum: Callable[[Cursor], Node]
+    power: Callable[[Cursor], Node]
+    juxtaposed: Callable[[Cursor, Node], Node]
+    starts_factor: Callable[[Cursor], bool]
 
 
 class Cursor:
     """Reads tokens one after the other; ``place`` is the next one."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: Sequence[Token], rules: Rules) -> None:
+        self.rules = rules
         self.tokens = tokens
         self.place = 0
         self.bars = 0

@@ -5,6 +5,7 @@ Pieces with real ends are sorted and joined, so ``[0,1)\cup[1,2]`` is ``[0,2]``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cmp_to_key
 
@@ -66,17 +67,18 @@ def to_region(answer: Answer) -> Region | None:
         return answer
     if isinstance(answer, Scalar) and answer.unit is None:
         return Region((Piece(answer.node, True, answer.node, True),))
-    if not isinstance(answer, Group):
+    if isinstance(answer, Group):
+        return _pair(answer) if answer.kind in ("(", "[") else _members(answer)
+    return None
+
+
+def _members(group: Group) -> Region | None:
+    if group.kind == "set" and any(isinstance(item, Region) for item in group.items):
+        return None  # a set whose member is a set
+    regions = [to_region(item) for item in group.items]
+    if any(region is None for region in regions):
         return None
-    if answer.kind in ("(", "["):
-        return _pair(answer)
-    regions = [to_region(item) for item in answer.items]
-    pieces: list[Piece] = []
-    for region in regions:
-        if region is None:
-            return None
-        pieces.extend(region.pieces)
-    return Region(tuple(pieces))
+    return Region(tuple(piece for region in regions if region for piece in region.pieces))
 
 
 def _pair(group: Group) -> Region | None:
@@ -105,7 +107,7 @@ def _difference(whole: Region, removed: Region) -> Region:
 def all_but(points: Sequence[Node]) -> Region:
     """The real line without ``points``, which are in ascending order."""
     ends = [MINUS_INFINITY, *points, INFINITY]
-    pairs = zip(ends, ends[1:], strict=False)
+    pairs = itertools.pairwise(ends)
     return Region(tuple(Piece(low, False, high, False) for low, high in pairs))
 
 
@@ -123,8 +125,8 @@ def both(parts: Sequence[Answer]) -> Answer:
 
 
 def _intersection(left: Piece, right: Piece) -> Piece:
-    low = max(left, right, key=cmp_to_key(lambda a, b: _order(a.low, b.low)))
-    high = min(left, right, key=cmp_to_key(lambda a, b: _order(a.high, b.high)))
+    low = max(left, right, key=cmp_to_key(_by_low))
+    high = min(left, right, key=cmp_to_key(_by_high))
     same_low, same_high = numeric.equal(left.low, right.low), numeric.equal(left.high, right.high)
     return Piece(
         low.low,
@@ -132,6 +134,14 @@ def _intersection(left: Piece, right: Piece) -> Piece:
         high.high,
         left.high_closed and right.high_closed if same_high else high.high_closed,
     )
+
+
+def _by_low(left: Piece, right: Piece) -> int:
+    return _order(left.low, right.low)
+
+
+def _by_high(left: Piece, right: Piece) -> int:
+    return _order(left.high, right.high)
 
 
 def _order(left: Node, right: Node) -> int:

@@ -25,7 +25,8 @@ _CHARACTERS = {
     "≈": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
     "∅": r"\emptyset ", "⟨": r"\langle ", "⟩": r"\rangle ", "〈": r"\langle ",
     "〉": r"\rangle ", "∖": r"\setminus ", "°": r"^{\circ}", "€": r"\text{ eur }",
-    "£": r"\text{ gbp }", "¥": r"\text{ yen }", "…": r"\ldots ", "′": "'", "’": "'", "∨": r"\text{ or }",
+    "£": r"\text{ gbp }", "¥": r"\text{ yen }", "…": r"\ldots ", "′": "'", "’": "'",
+    "∨": r"\text{ or }",
     "∧": r"\text{ and }", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
 }  # fmt: skip
 _GREEK = {
@@ -94,7 +95,7 @@ def normalize(text: str) -> str:
         UnreadableError: If characters reorder or strike out what is seen.
     """
     text = _from_unicode(text)
-    text = _without_invisible(text)
+    text = _without_invisible(text.replace("**", "^"))
     text = _UPRIGHT.sub(r"\\text", _COLOR.sub("", text))
     while match := _WRAPPER.search(text):
         text = text[: match.start()] + text[match.end() :]
@@ -154,7 +155,9 @@ def _vulgar_fraction(character: str) -> str:
 
 def _without_invisible(text: str) -> str:
     while match := _INVISIBLE.search(text):
-        text = text[: match.start()] + " " + text[group_end(text, match.end()) :]
+        before = text[: match.start()]
+        gap = "" if before[-1:].isdigit() else " "
+        text = before + gap + text[group_end(text, match.end()) :]
     if _WHITE.search(text):  # a switch: all that follows is invisible
         text = text[: _WHITE.search(text).start()]  # type: ignore[union-attr]
     return text

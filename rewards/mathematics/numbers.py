@@ -137,24 +137,23 @@ def _is_natural(value: Fraction) -> bool:
 
 
 def _call(node: Node, values: list[Fraction]) -> Fraction | None:
-    match node.value:
-        case "factorial":
-            return _factorial(values[0])
-        case "binomial":
-            return _binomial(values)
-        case "abs":
-            return abs(values[0])
-        case "floor":
-            return Fraction(math.floor(values[0]))
-        case "ceil":
-            return Fraction(math.ceil(values[0]))
-        case "max" | "min":
-            return max(values) if node.value == "max" else min(values)
-        case "gcd" | "lcm" if all(value.denominator == 1 for value in values):
-            return Fraction(getattr(math, node.value)(*map(int, values)))
-    return None
+    if node.value in ("gcd", "lcm") and any(value.denominator > 1 for value in values):
+        return None
+    function = _CALLS.get(str(node.value))
+    return None if function is None else function(values)
 
 
+_CALLS: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
+    "factorial": lambda values: _factorial(values[0]),
+    "binomial": _binomial,
+    "abs": lambda values: abs(values[0]),
+    "floor": lambda values: Fraction(math.floor(values[0])),
+    "ceil": lambda values: Fraction(math.ceil(values[0])),
+    "max": max,
+    "min": min,
+    "gcd": lambda values: Fraction(math.gcd(*map(int, values))),
+    "lcm": lambda values: Fraction(math.lcm(*map(int, values))),
+}
 _OPERATIONS: dict[str, Callable[[Node, list[Fraction]], Fraction | None]] = {
     "+": lambda _, values: sum(values, Fraction(0)),
     "*": lambda _, values: math.prod(values, start=Fraction(1)),

@@ -29,8 +29,11 @@ _WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z' ]*")
 _NUMBER_WORDS = {
     name: value
     for value, name in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+        re.findall(
+            r"\w+",
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen twenty",
+        )
     )
 }
 _PROSE = re.compile(r"[\w\s',.:-]+")
@@ -45,11 +48,11 @@ def read(text: str) -> Answer:
         value = _NUMBER_WORDS.get(words.text)
         return words if value is None else Scalar(number(value))
     text = rewrite_repeating(text)
-    number = _THOUSANDS.match(text)
-    if number is None:
+    grouped = _THOUSANDS.match(text)
+    if grouped is None:
         return _read(tokenize(text))
-    joined = _read(tokenize(number[0].replace(",", "") + text[number.end() :]))
-    apart = _read(tokenize(text)) if number.end() == len(text) else None
+    joined = _read(tokenize(grouped[0].replace(",", "") + text[grouped.end() :]))
+    apart = _read(tokenize(text)) if grouped.end() == len(text) else None
     return Group("list", apart.items, joined) if isinstance(apart, Group) else joined
 
 
@@ -100,19 +103,20 @@ def read_item(tokens: Sequence[Token]) -> Answer:
     if not is_set and any(token.is_command("pm", "mp") for token in tokens):
         return _plus_and_minus(tokens)
     if relations.is_relation(tokens):
-        return relations.read_relation(tokens, _read, read_item)
+        return relations.read_relation(tokens, read_item)
     if matrices.is_matrix(tokens):
         return matrices.read_matrix(tokens)
-    if region := intervals.read_region(tokens, read_item):
-        return region
+    return intervals.read_region(tokens, read_item) or _value(tokens)
+
+
+def _value(tokens: Sequence[Token]) -> Answer:
+    """A collection, a number in a base, a ratio, prose or an expression with its unit."""
     if is_enclosed(tokens) and (inside := enclosed(tokens, read_item)):
         return inside
-    if based := bases.read_based(tokens):
-        return based
     ratio = split(tokens, ":")
     if len(ratio) > 1:
         return read_ratio(ratio)
-    return _item_words(tokens) or read_scalar(tokens)
+    return bases.read_based(tokens) or _item_words(tokens) or read_scalar(tokens)
 
 
 def read_ratio(parts: Sequence[Sequence[Token]]) -> Answer:

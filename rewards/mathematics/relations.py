@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from rewards.mathematics import intervals, numeric
+from rewards.mathematics import intervals, numeric, units
 from rewards.mathematics.answers import (
     Answer,
     Group,
@@ -18,11 +18,12 @@ from rewards.mathematics.answers import (
     Region,
     Relation,
     Scalar,
+    Unit,
     with_variable,
 )
 from rewards.mathematics.expressions import parse
 from rewards.mathematics.limits import TooMuchError, UnreadableError
-from rewards.mathematics.syntax import Node, negative, subtract, symbols_of
+from rewards.mathematics.syntax import Node, divide, negative, number, subtract, symbols_of
 from rewards.mathematics.tokens import Token, is_enclosed, split
 
 Reader = Callable[[Sequence[Token]], Answer]
@@ -30,7 +31,7 @@ Operator = Literal["=", "<", "<=", "!="]
 _EQUAL, _APPROXIMATE = ("=",), ("approx",)
 _INEQUALITIES = {"<": "<", "le": "<=", ">": ">", "ge": ">="}
 _ALL = ("=", "approx", "<", ">", "le", "ge", "ne", "in", "equiv", "to", "rightarrow", "implies",
-        "Rightarrow", "iff", "Leftrightarrow", "mapsto", "longrightarrow", "neg", "notin")  # fmt: skip
+        "Rightarrow", "iff", "Leftrightarrow", "mapsto", "longrightarrow", "notin")  # fmt: skip
 _TWO_MARKS = {("<", "="): "le", (">", "="): "ge", ("!", "="): "ne"}
 
 
@@ -39,7 +40,7 @@ def is_relation(tokens: Sequence[Token]) -> bool:
     return len(split(tokens, *_ALL)) > 1
 
 
-def read_relation(tokens: Sequence[Token], read: Reader, read_item: Reader) -> Answer:
+def read_relation(tokens: Sequence[Token], read_item: Reader) -> Answer:
     """The answer that a relation states.
 
     Raises:
@@ -47,7 +48,7 @@ def read_relation(tokens: Sequence[Token], read: Reader, read_item: Reader) -> A
     """
     parts, signs = _cut(tokens)
     if set(signs) <= {"=", "approx"}:
-        return _chain(parts, signs, read, read_item)
+        return _chain(parts, signs, read_item)
     if signs == ["in"]:
         return _membership(parts, read_item)
     if signs == ["ne"]:
@@ -86,6 +87,8 @@ def _names(tokens: Sequence[Token]) -> tuple[str, ...] | None:
         single = [name[0] for name in names if name is not None and len(name) == 1]
         return tuple(single) if len(single) == len(names) > 1 else None
     name = tokens
+    if all(token.kind == "text" or token.is_command("angle", "triangle") for token in tokens[:1]):
+        return _spelled_name(tokens)
     if len(tokens) > 3 and tokens[0].kind == "letter" and is_enclosed(tokens[1:]):
         name = tokens[:1]  # f(x), f(2)
     if len(name) > 1 and name[0].word and len(name[0].word) == len(name):
@@ -97,17 +100,22 @@ def _names(tokens: Sequence[Token]) -> tuple[str, ...] | None:
     return (str(node.value),) if node.kind == "symbol" else None
 
 
-def _chain(
-    parts: list[tuple[Token, ...]], signs: list[str], read: Reader, read_item: Reader
-) -> Answer:
+def _spelled_name(tokens: Sequence[Token]) -> tuple[str, ...] | None:
+    r"""``\text{Area}`` and ``\angle ABC``."""
+    kinds = {token.kind for token in tokens[1:]} if tokens else {"mark"}
+    hedges = any(units.is_refused(word) for token in tokens for word in token.text.split())
+    return None if hedges or kinds - {"text", "letter"} else (" ".join(t.text for t in tokens),)
+
+
+def _chain(parts: list[tuple[Token, ...]], signs: list[str], read_item: Reader) -> Answer:
     if not signs:
         return read_item(parts[0])
     names = _names(parts[0])
-    if names is None and len(parts) == 2 and signs == ["="] and _names(parts[1]):
-        if not symbols_of(_node(parts[0])):
-            parts, names = parts[::-1], _names(parts[1])
-    if names is None and len(parts) == 2 and signs == ["="]:
-        return _equation(parts)
+    if names is None and signs == ["="]:
+        names = _names(parts[1])
+        if names is None or symbols_of(parse(parts[0])):
+            return _equation(parts)
+        parts = parts[::-1]
     values = [read_item(part) for part in (parts[1:] if names else parts)]
     exact = _agreeing(values, signs[1:] if names else signs)
     if names is None:
@@ -122,21 +130,25 @@ def _agreeing(values: Sequence[Answer], signs: Sequence[str]) -> Answer:
         if not isinstance(value, Scalar) or not isinstance(exact, Scalar):
             raise UnreadableError("a chain of what is no number")
         if sign == "approx":
-            if not _rounds(exact.node, value.node):
+            if not _rounds(_plain(exact), _plain(value)):
                 raise UnreadableError("an approximation that is off")
-        elif not numeric.equal(exact.node, value.node):
+        elif not numeric.equal(_plain(exact), _plain(value)):
             raise UnreadableError("a chain whose members differ")
-        exact = Scalar(exact.node, exact.unit or value.unit)
+        exact = Scalar(exact.node, exact.unit or _unit_of_chain(value))
     return exact
+
+
+def _unit_of_chain(value: Scalar) -> Unit | None:
+    return None if value.unit == units.PERCENT else value.unit
+
+
+def _plain(value: Scalar) -> Node:
+    return divide(value.node, number(100)) if value.unit == units.PERCENT else value.node
 
 
 def _rounds(exact: Node, rounded: Node) -> bool:
     values = numeric.real_value(exact), numeric.real_value(rounded)
     return None not in values and abs(values[0] - values[1]) <= abs(values[0]) / 100
-
-
-def _node(tokens: Sequence[Token]) -> Node:
-    return parse(tokens)
 
 
 def _equation(parts: Sequence[Sequence[Token]]) -> Answer:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 LIMIT_S = 1.0
 """Seconds for one question, from the moment when the process is ready for it."""
-_START_LIMIT_S = 20.0
+_START_LIMIT_S = 1.3
+"""Seconds to wait for a new process; it goes on starting when they have passed."""
 MEMORY_BYTES = 2**30
 
 _BEYOND_GRAMMAR = re.compile(
@@ -52,6 +53,8 @@ class SymbolicProcess:
         """
         child = self._running()
         assert child.stdin is not None, "the child has pipes"
+        if not self._is_ready:
+            self._is_ready = self._reply(child, _START_LIMIT_S)
         try:
             child.stdin.write(json.dumps(question).encode() + b"\n")
             child.stdin.flush()
@@ -82,8 +85,6 @@ class SymbolicProcess:
             self.close()
             self._launch()
         assert self._child is not None, "just launched"
-        if not self._is_ready:
-            self._is_ready = self._reply(self._child, _START_LIMIT_S)
         return self._child
 
     def _launch(self) -> None:

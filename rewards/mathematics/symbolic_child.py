@@ -85,6 +85,7 @@ def main() -> None:
     logging.getLogger("math_verify").setLevel(logging.ERROR)
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    equal("\\frac{1}{2}", "x")  # builds the tables of the parser, before the clock runs
     replies.write(json.dumps({"result": True}) + "\n")
     replies.flush()
     _serve(sys.stdin, replies)

@@ -17,8 +17,11 @@ from rewards.mathematics.normalize import group_end
 TokenKind = Literal["number", "letter", "command", "text", "open", "close", "mark", "begin", "end"]
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth arcsinh arccosh "
-    "arctanh asin acos atan ln log lg exp sqrt abs floor ceil max min gcd lcm cbrt sgn".split()
+    re.findall(
+        r"\w+",
+        "sin cos tan cot sec csc arcsin arccos arctan arccot sinh cosh tanh coth arcsinh arccosh "
+        "arctanh asin acos atan ln log lg exp sqrt abs floor ceil max min gcd lcm cbrt sgn",
+    )
 )
 _COMMAND_WORDS = FUNCTIONS | frozenset(["pi", "infty", "theta", "alpha", "beta", "gamma", "lambda"])
 _WORD_COMMANDS = {"infinity": "infty", "inf": "infty", "oo": "infty", "asin": "arcsin"}
@@ -31,8 +34,10 @@ _COMMAND = re.compile(r"\\(?:[A-Za-z]+\*?|.)")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([a-zA-Z]+)\*?\}(\s*\{[^{}]*\}|\s*\[[^\[\]]*\])?")
 _OPEN, _CLOSE = "([{", ")]}"
-_BRACKET_COMMANDS = {"{": "open", "langle": "open", "lfloor": "open", "lceil": "open",
-                     "}": "close", "rangle": "close", "rfloor": "close", "rceil": "close"}  # fmt: skip
+_BRACKET_COMMANDS = {
+    "{": "open", "langle": "open", "lfloor": "open", "lceil": "open",
+    "}": "close", "rangle": "close", "rfloor": "close", "rceil": "close",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,16 @@ _TABLE = """
 """
 _GENERIC = frozenset(["square", "squared", "cubic", "cubed", "sq", "cu"])
 _REFUSED = frozenset(
-    "or and not maybe approximately approx about roughly around either perhaps probably possibly "
-    "wrong incorrect unless if likely else versus vs to between but then is are was if nor both "
-    "almost nearly exactly isnt none no yes true false guess think sure unsure answer other "
-    "alternatively instead one two three four five six seven eight nine ten zero i we it".split()
+    re.findall(
+        r"\w+",
+        "or and not maybe approximately approx about roughly around either perhaps probably "
+        "possibly wrong incorrect unless if likely else versus vs to between but then is are "
+        "was nor both almost nearly exactly isnt none no yes true false guess think sure "
+        "unsure answer other alternatively instead one two three four five six seven eight "
+        "nine ten zero i we it plus minus times negative positive half third quarter fifth "
+        "tenth tenths hundredth hundredths thousandth thousandths double twice triple less "
+        "more least most than over under except",
+    )
 )
 _PIECE = re.compile(r"([A-Za-z%]+)|(\^)|([+-]?[0-9]+)|([/()*.-])|\s+|(.)")
 _SQUARED = {"squared": 2, "cubed": 3}
@@ -117,6 +123,11 @@ def is_unnamed(unit: Unit) -> bool:
 def degree(unit: Unit) -> int:
     """Sum of the powers: 2 for an area, 3 for a volume."""
     return sum(power for _, power in unit.powers)
+
+
+def is_refused(word: str) -> bool:
+    """Whether ``word`` hedges or counts."""
+    return word.lower() in _REFUSED
 
 
 def source(tokens: Sequence[Token]) -> str:
@@ -194,7 +205,7 @@ def parse_unit(text: str) -> Unit:
 
 def _unit_of(word: str) -> Unit:
     lowered = word.lower()
-    if lowered in _REFUSED:
+    if is_refused(word):
         raise UnreadableError(f"{word!r:.40} commits to nothing")
     if word in UNITS or lowered in UNITS:
         return UNITS.get(word) or UNITS[lowered]
