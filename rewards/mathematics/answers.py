@@ -23,6 +23,8 @@ class Scalar:
 
     node: Node
     unit: Unit | None = None
+    is_unit_guessed: bool = False
+    """Whether the unit is one letter that may as well be a factor: ``5m``."""
     otherwise: Scalar | None = None
     """A second way to read the same text: ``5 m`` is five metres or five times m."""
 

@@ -79,6 +79,8 @@ def _same_scalar(gold: Answer, answer: Answer) -> bool:
         return numeric.equal(gold.node, answer.node)
     if gold.unit is not None and answer.unit is not None:
         return _same_quantity(gold.node, gold.unit, answer.node, answer.unit)
+    if gold.is_unit_guessed or answer.is_unit_guessed:
+        return False  # as a factor, it is compared by the other reading
     unit = gold.unit or answer.unit
     assert unit is not None, "one of them has a unit"
     bare, measured = (gold.node, answer.node) if gold.unit is None else (answer.node, gold.node)

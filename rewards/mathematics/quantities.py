@@ -97,7 +97,8 @@ def _plain(tokens: Sequence[Token]) -> Scalar:
     start = _letters_start(tokens)
     if start is None:
         return Scalar(parse(tokens))
-    measured = Scalar(parse(tokens[:start]), _unit(tokens[start:]))
+    guessed = len(tokens[start].word) == 1 and not tokens[start].spaced
+    measured = Scalar(parse(tokens[:start]), _unit(tokens[start:]), guessed)
     if not units.is_unit_word(tokens[start].word) and not tokens[start].word.isalpha():
         return measured
     try:
@@ -114,7 +115,7 @@ def _letters_start(tokens: Sequence[Token]) -> int | None:
             if token.kind == "letter":
                 return None
             continue
-        known = units.is_unit_word(token.word) and (len(token.word) > 1 or token.spaced)
+        known = units.is_unit_word(token.word)
         after_number = tokens[place - 1].kind in ("number", "close")
         if after_number and (known or (len(token.word) >= _LONG_WORD and token.spaced)):
             return place

@@ -136,14 +136,20 @@ def _prose(content: str, spaced: bool) -> Sequence[Token]:
         return [
             Token("letter", word, spaced or content[0].isspace(), word, first=True, upright=True)
         ]
-    if word in FUNCTIONS:
+    if word in FUNCTIONS and word not in ("min", "sec"):
         return _letters(word, spaced)
-    if re.fullmatch(r"[A-Za-z\s]*", word):
-        pieces = re.split(r"\s*\b(and|or|AND|OR)\b\s*", word)
-        return [Token("text", _connective(piece), spaced) for piece in pieces if piece]
+    if re.fullmatch(r"[A-Za-z\s,]*", word):
+        pieces = re.split(r"\s*(\b(?:and|or|AND|OR)\b|,)\s*", word)
+        return [_word(piece, spaced) for piece in pieces if piece]
+    if amount := re.fullmatch(r"(\\?\$?[0-9][0-9.]*)\s*([A-Za-z][A-Za-z\s]*)", word):
+        return [*tokenize(amount[1]), Token("text", amount[2], True)]
     if re.search(r"[A-Za-z]", word) and not re.search(r"[\\{}]", word):
         return [Token("text", word, spaced)]
     return tokenize(content)  # numbers set upright
+
+
+def _word(word: str, spaced: bool) -> Token:
+    return Token("mark", ",", spaced) if word == "," else Token("text", _connective(word), spaced)
 
 
 def _connective(word: str) -> str:

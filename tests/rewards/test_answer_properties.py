@@ -192,7 +192,8 @@ def test_raised_digits_are_exponents(exponent: int, letter: str) -> None:
 
 PIECES = ["{", "}", "^", "_", "1", "2", ".", ",", "/", "x", "=", "(", "]", "<", "!", "\\", "|", "&",
           "\\frac", "\\sqrt", "\\text{a b}", "\\%", "\\pi", "\\cup", "\\pm", "\\begin{pmatrix}",
-          "\\end{pmatrix}", "\\\\", "\\overline{3}", "\\ldots", "\\sin", "\\log_", ":", "°", "½", "\u202e"]  # fmt: skip
+          "\\end{pmatrix}", "\\\\", "\\overline{3}", "\\ldots", "\\sin", "\\log_", ":", "°",
+          "½", "\u202e"]  # fmt: skip
 
 
 @settings(max_examples=300)
