@@ -3,54 +3,37 @@ r"""1 when the completion's last box equals the answer as mathematics, else 0.
     reward: rewards.math_answer:MathAnswer
 
 The last ``\boxed{...}`` after the reasoning (after ``</think>``, if there is one) counts. Equality
-is exact: 0.333 is not 1/3. Integers, decimals and fractions are compared by python's own numbers;
-everything else by math-verify, whose own time limits are off because the worker's is on. Text of
-the model is only ever parsed as LaTeX: math-verify's plain-expression parser evaluates python, so
-it is not used.
+is exact: 0.333 is not 1/3. A missing unit is fine, a contradicting one is not; bare lists have no
+order, tuples have; a box that hedges, or states an equation that is false, is wrong. Text of the
+model is parsed by the grammar in ``rewards.mathematics`` and never run. What that grammar lacks
+(sums, integrals, limits) goes to math-verify in a process with a time and a memory limit.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any
-
-import math_verify
 
 from rewards.boxes import last_boxed
+from rewards.mathematics import choices, symbolic
+from rewards.mathematics.answers import Answer, Words
+from rewards.mathematics.compare import same
+from rewards.mathematics.limits import (
+    LONGEST_ANSWER,
+    LONGEST_TAIL,
+    TooMuchError,
+    UnreadableError,
+    check_text,
+)
+from rewards.mathematics.normalize import normalize
+from rewards.mathematics.reading import read, read_words
 from rlreason.errors import DataError
 from rlreason.types import Outcome, Problem, Score
 
-# math-verify warns that its time limits are off; here that is meant.
-logging.getLogger("math_verify").setLevel(logging.ERROR)
-
-_LONGEST_TAIL = 16 * 1024
-_MAX_DEPTH = 64
-_LONGEST_NUMBER = 1000
-_FLOAT_DIGITS = 12
-_LATEX = [math_verify.LatexExtractionConfig()]
-
-_INTEGER = r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
-_DECIMAL = re.compile(rf"(?:{_INTEGER}\.?|[+-]?\.[0-9]+|{_INTEGER}\.[0-9]+)")
-_SLASH = re.compile(rf"({_INTEGER}) ?/ ?({_INTEGER})")
-_FRAC = re.compile(
-    r"(?P<sign>[+-]?) ?\\frac ?"
-    r"(?:\{ ?(?P<above>[+-]?[0-9]+) ?\}|(?P<above1>[0-9])) ?"
-    r"(?:\{ ?(?P<below>[+-]?[0-9]+) ?\}|(?P<below1>[0-9]))"
-)
-_WORDS = re.compile(r"(?=.*[A-Za-z]{3})[A-Za-z][A-Za-z ]*")
-_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\{([^{}]*)\}")
-
-_TOO_MUCH = re.compile(
-    rf"[0-9]{{{_LONGEST_NUMBER + 1},}}"
-    r"|(?:\^|\*\*) ?[{(]? ?[+-]?(?:[0-9],?){5,}"  # a power
-    r"|(?:\^|\*\*) ?[{(]? ?[0-9]+ ?[})]? ?(?:\^|\*\*)"  # a tower of powers
-    r"|[0-9]{6,} ?!|![ )}\]]+!"  # a factorial, or one of a factorial
-)
+_SOMETHING = re.compile(r"[0-9A-Za-z]")
+_LOOSE_SPACE = re.compile(r" (?![0-9A-Za-z])|(?<![0-9A-Za-z]) ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +49,20 @@ class Verdict:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Gold:
+    text: str
+    answer: Answer | None
+    """None when the grammar cannot read it: math-verify may, else it is compared as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    correct: bool
+    outcome: Outcome
+    reason: str
+
+
 def verify(gold: str, completion: str) -> Verdict:
     """Whether ``completion`` ends in an answer equal to ``gold``.
 
@@ -73,15 +70,19 @@ def verify(gold: str, completion: str) -> Verdict:
         DataError: If ``gold`` itself is empty or no mathematics that can be read.
     """
     start = time.perf_counter()
-    expected = _normalize(last_boxed(gold) or gold)
-    _check_gold(expected)
+    check_gold(gold)
     extracted = extract(completion)
-    correct, outcome, reason = _compare(expected, extracted)
+    if extracted is None:
+        decision = _Decision(False, "unparseable", "no box")
+    elif len(extracted) > LONGEST_ANSWER:
+        decision = _Decision(False, "over_limit", "longer than an answer may be")
+    else:
+        decision = _decide(gold, extracted)
     return Verdict(
-        correct=correct,
-        outcome=outcome,
+        correct=decision.correct,
+        outcome=decision.outcome,
         extracted=extracted,
-        reason=reason,
+        reason=decision.reason,
         seconds=time.perf_counter() - start,
     )
 
@@ -89,87 +90,86 @@ def verify(gold: str, completion: str) -> Verdict:
 def extract(completion: str) -> str | None:
     r"""The last box after the reasoning; None without one, or while the reasoning still goes on."""
     tail = completion.rpartition("</think>")[2]
-    return None if "<think>" in tail else last_boxed(tail[-_LONGEST_TAIL:])
+    return None if "<think>" in tail else last_boxed(tail[-LONGEST_TAIL:])
 
 
-def _compare(expected: str, extracted: str | None) -> tuple[bool, Outcome, str]:
-    answer = _normalize(extracted) if extracted is not None else ""
-    if not answer:
-        return False, "unparseable", "no box with an answer"
-    # As mathematics a word is a product of letters, equal to its anagrams: only text can compare.
-    if answer == expected or _WORDS.fullmatch(expected):
-        return answer.casefold() == expected.casefold(), "ok", "text"
-    if _exceeds_limits(answer):
-        return False, "over_limit", "beyond the limits on digits, powers, factorials or nesting"
-    numbers = _number(expected), _number(answer)
-    if None not in numbers:
-        return numbers[0] == numbers[1], "ok", "numbers"
-    parsed = _parse(answer)
-    if not parsed:
-        return False, "unparseable", "no mathematics in the box"
-    return _equal(_parse_gold(expected), parsed), "ok", "math-verify"
-
-
-def _normalize(text: str) -> str:
-    text = re.sub(r"\\(?:left|right)(?![A-Za-z])|\\[!,;:]|\$", "", text)
-    text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
-    text = text.replace("{,}", ",").replace("\N{MINUS SIGN}", "-").replace("\\ ", " ")
-    text = " ".join(text.split()).removesuffix(".").rstrip()
-    wrapped = _TEXT.fullmatch(text)
-    return wrapped[1].strip() if wrapped else text
-
-
-def _number(text: str) -> Fraction | None:
-    """The rational that ``text`` spells as an integer, a decimal or a fraction, or None."""
-    if len(text) > _LONGEST_NUMBER:
-        return None
-    if _DECIMAL.fullmatch(text):
-        return Fraction(text.replace(",", ""))
-    if slash := _SLASH.fullmatch(text):
-        above, below = (int(part.replace(",", "")) for part in slash.groups())
-    elif frac := _FRAC.fullmatch(text):
-        above = int(frac["sign"] + "1") * int(frac["above"] or frac["above1"])
-        below = int(frac["below"] or frac["below1"])
-    else:
-        return None
-    return Fraction(above, below) if below else None
-
-
-def _exceeds_limits(text: str) -> bool:
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest > _MAX_DEPTH or _TOO_MUCH.search(text) is not None
-
-
-def _parse(text: str) -> list[Any]:
-    return math_verify.parse(
-        f"\\boxed{{{text}}}", _LATEX, fallback_mode="no_fallback", parsing_timeout=None
-    )
+def check_gold(gold: str) -> None:
+    """Raise DataError for an answer of ours that is empty or no mathematics that can be read."""
+    _read_gold(gold)
 
 
 @lru_cache(maxsize=4096)
-def _parse_gold(expected: str) -> list[Any]:
-    return _parse(expected)
-
-
-def _check_gold(expected: str) -> None:
-    if not expected:
+def _read_gold(gold: str) -> _Gold:
+    try:
+        text = normalize(last_boxed(gold) or gold)
+    except UnreadableError as error:
+        raise DataError(f"its answer {gold!r:.200} cannot be read: {error}") from None
+    if not text:
         raise DataError("its answer is empty")
-    simple = _WORDS.fullmatch(expected) or _number(expected) is not None
-    if not simple and not _parse_gold(expected):
-        raise DataError(f"its answer {expected!r:.200} is no mathematics that can be read")
+    try:
+        return _Gold(text, read(text))
+    except TooMuchError:
+        return _Gold(text, None)
+    except (UnreadableError, RecursionError):
+        if not _SOMETHING.search(text) or not _is_balanced(text):
+            message = f"its answer {text!r:.200} is no mathematics that can be read"
+            raise DataError(message) from None
+    return _Gold(text, None)
 
 
-def _equal(expected: list[Any], answer: list[Any]) -> bool:
-    return math_verify.verify(
-        expected,
-        answer,
-        float_rounding=_FLOAT_DIGITS,
-        allow_set_relation_comp=True,
-        timeout_seconds=None,
-    )
+def _is_balanced(text: str) -> bool:
+    depths = [0]
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depths.append(depths[-1] + (1 if brace == "{" else -1))
+    return min(depths) == depths[-1] == 0
+
+
+def _spelling(text: str) -> str:
+    """``text`` without the white space and braces that change nothing."""
+    text = re.sub(r"(?<!\\)\{([0-9A-Za-z])\}", r" \1 ", text)
+    return _LOOSE_SPACE.sub("", " ".join(text.split())).strip()
+
+
+@lru_cache(maxsize=8192)
+def _decide(gold: str, extracted: str) -> _Decision:
+    expected = _read_gold(gold)
+    try:
+        return _compare(expected, normalize(extracted))
+    except UnreadableError as error:
+        return _Decision(False, "unparseable", str(error))
+    except (TooMuchError, RecursionError) as error:
+        return _Decision(False, "over_limit", str(error))
+    except symbolic.SymbolicTimeoutError as error:
+        return _Decision(False, "timeout", str(error))
+
+
+def _compare(expected: _Gold, answer: str) -> _Decision:
+    if not answer:
+        raise UnreadableError("an empty box")
+    if _spelling(answer) == _spelling(expected.text):
+        return _Decision(True, "ok", "identical")
+    if letter := choices.choice_of_gold(expected.text):
+        chosen = choices.choice_of(answer)
+        if chosen is not None:
+            return _Decision(chosen == letter, "ok", "choice")
+    if isinstance(expected.answer, Words):
+        return _Decision(read_words(answer) == expected.answer, "ok", "words")
+    try:
+        reading = read(answer)
+        if expected.answer is not None:
+            return _Decision(same(expected.answer, reading), "ok", type(reading).__name__.lower())
+    except UnreadableError:
+        if not symbolic.is_beyond_grammar(answer):
+            raise
+    return _ask_symbolic(expected.text, answer)
+
+
+def _ask_symbolic(expected: str, answer: str) -> _Decision:
+    if not any(map(symbolic.is_beyond_grammar, (expected, answer))):
+        return _Decision(False, "ok", "beyond the grammar")
+    check_text(expected)
+    check_text(answer)
+    return _Decision(symbolic.equal(expected, answer), "ok", "math-verify")
 
 
 class MathAnswer:
@@ -182,7 +182,7 @@ class MathAnswer:
         """Refuse a problem whose answer is missing or no mathematics that can be read."""
         if problem.answer is None:
             raise DataError("it has no answer to compare with")
-        _check_gold(_normalize(last_boxed(problem.answer) or problem.answer))
+        check_gold(problem.answer)
 
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score ``completion`` against ``problem.answer``."""

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import math_verify
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewards import math_answer
 from rewards.math_answer import MathAnswer, extract, verify
+from rewards.mathematics import symbolic
 from rlreason.errors import DataError
 from rlreason.types import Outcome, Problem
 
@@ -51,7 +50,6 @@ def test_equal_answers_are_right(gold: str, answer: str) -> None:
         ("42", "43"),
         ("1/3", "0.333333"),
         ("\\sqrt{2}", "1.41421356"),
-        ("12", "1 2"),
         ("11/2", "1 1/2 "),
         ("knight", "thgink"),
         ("knight", "knave"),
@@ -69,6 +67,7 @@ def test_unequal_answers_are_wrong(gold: str, answer: str) -> None:
     ("answer", "outcome"),
     [
         ("", "unparseable"),
+        ("1 2", "unparseable"),
         ("???", "unparseable"),
         ("9" * 1001, "over_limit"),
         ("9^{9^{9}}", "over_limit"),
@@ -84,8 +83,7 @@ def test_unequal_answers_are_wrong(gold: str, answer: str) -> None:
 def test_what_cannot_or_must_not_be_read_never_reaches_math_verify(
     answer: str, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if outcome == "over_limit":
-        monkeypatch.setattr(math_answer, "_parse", lambda _: pytest.fail("parsed a bomb"))
+    monkeypatch.setattr(symbolic, "equal", lambda *_: pytest.fail("asked about a bomb"))
     verdict = verify("5", boxed(answer))
     assert (verdict.correct, verdict.outcome) == (False, outcome)
 
@@ -113,13 +111,28 @@ def test_the_last_box_after_the_reasoning_counts(completion: str, extracted: str
     assert extract(completion) == extracted
 
 
-def test_text_of_the_model_is_never_executed(tmp_path: Path) -> None:
-    canary = tmp_path / "canary"
-    for attack in (f"__import__('pathlib').Path('{canary}').touch()", f"open('{canary}', 'w')"):
-        assert not verify("5", boxed(attack)).correct
-    assert not canary.exists()
-    kinds = [type(config) for config in math_answer._LATEX]
-    assert kinds == [math_verify.LatexExtractionConfig]  # the expression parser evaluates python
+CANARIES = [
+    "__import__('os').system('touch {canary}')",
+    "__import__('pathlib').Path('{canary}').touch()",
+    "open('{canary}', 'w').write('x')",
+    "exec('open(\\'{canary}\\', \\'w\\')')",
+    "import os; os.system('touch {canary}')",
+    "().__class__.__bases__[0].__subclasses__()",
+    "\\sum_{n=1}^{3} __import__('os').system('touch {canary}')",
+    "\\int \\text{open('{canary}','w')} dx",
+    "\\lim_{x \\to 0} eval(open('{canary}', 'w'))",
+]
+
+
+@pytest.mark.parametrize("attack", CANARIES)
+def test_text_of_the_model_is_never_executed(
+    attack: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = attack.replace("{canary}", str(tmp_path / "canary"))
+    for gold in ("5", "\\sum_{n=1}^{3} n"):
+        assert not verify(gold, boxed(text)).correct
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("gold", ["", "   ", "$$", "???", "}{", "\\frac{"])
