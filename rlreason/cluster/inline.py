@@ -27,6 +27,8 @@ def prepare_process(section: ClusterSection) -> ProcessSetup:
     threads = section.threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
+    if not on_gpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would warn that it looked for one
     deterministic = section.deterministic if section.deterministic is not None else not on_gpu
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
