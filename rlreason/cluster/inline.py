@@ -28,7 +28,7 @@ def prepare_process(section: ClusterSection) -> ProcessSetup:
     torch.set_num_threads(threads)
     on_gpu = torch.cuda.is_available()
     if not on_gpu:
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed would warn that it looked for one
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it warns
     deterministic = section.deterministic if section.deterministic is not None else not on_gpu
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
