@@ -87,14 +87,13 @@ def _same_scalar(gold: Answer, answer: Answer) -> bool:
     converted = _pure(measured, unit)
     if converted is not None and numeric.equal(bare, converted):
         return True
-    return not _is_share(gold, unit) and numeric.equal(gold.node, answer.node)
+    return not _is_share(bare, unit) and numeric.equal(gold.node, answer.node)
 
 
-def _is_share(gold: Scalar, unit: Unit) -> bool:
-    """A gold 0.5 asks for a share: 0.5 % is another one."""
-    value = exact(gold.node)
-    small = value is not None and -1 < value < 1
-    return gold.unit is None and unit == units.PERCENT and small
+def _is_share(bare: Node, unit: Unit) -> bool:
+    """A number below one is a share already: 0.5 is not 0.5 %."""
+    value = exact(bare)
+    return unit == units.PERCENT and value is not None and -1 < value < 1
 
 
 def _pure(node: Node, unit: Unit) -> Node | None:

@@ -111,17 +111,24 @@ def all_but(points: Sequence[Node]) -> Region:
     return Region(tuple(Piece(low, False, high, False) for low, high in pairs))
 
 
-def both(parts: Sequence[Answer]) -> Answer:
-    """What "and" joins: conditions on one variable hold together, other answers are a list."""
-    regions = [part for part in parts if isinstance(part, Region) and len(part.pieces) == 1]
-    if len(regions) < len(parts) or len({region.variable for region in regions}) > 1:
-        return Group("list", tuple(parts))
-    if any(region.variable is None for region in regions):
-        return Group("list", tuple(parts))
-    piece = regions[0].pieces[0]
+def both(parts: Sequence[Answer]) -> Region | None:
+    """Conditions on one variable hold together; those that cannot are alternatives.
+
+    None when ``parts`` are not all conditions on the same variable.
+    """
+    regions = [part for part in parts if isinstance(part, Region)]
+    variables = {region.variable for region in regions}
+    ends = [end for region in regions for piece in region.pieces for end in (piece.low, piece.high)]
+    if len(regions) < len(parts) or len(variables) != 1 or None in variables:
+        return None
+    if any(numeric.real_value(end) is None for end in ends):
+        return None
+    together = list(regions[0].pieces)
     for region in regions[1:]:
-        piece = _intersection(piece, region.pieces[0])
-    return Region((piece,), regions[0].variable)
+        crossed = [_intersection(left, right) for left in together for right in region.pieces]
+        together = [piece for piece in crossed if _holds_something(piece)]
+    everything = tuple(piece for region in regions for piece in region.pieces)
+    return Region(tuple(together) or everything, regions[0].variable)
 
 
 def _intersection(left: Piece, right: Piece) -> Piece:
@@ -134,6 +141,11 @@ def _intersection(left: Piece, right: Piece) -> Piece:
         high.high,
         left.high_closed and right.high_closed if same_high else high.high_closed,
     )
+
+
+def _holds_something(piece: Piece) -> bool:
+    order = _order(piece.low, piece.high)
+    return order < 0 or (order == 0 and piece.low_closed and piece.high_closed)
 
 
 def _by_low(left: Piece, right: Piece) -> int:

@@ -36,6 +36,7 @@ _NUMBER_WORDS = {
         )
     )
 }
+_HEXADECIMAL = re.compile(r"0[xX](?=.*[0-9A-F])[0-9A-Fa-f]{2,64}")
 _PROSE = re.compile(r"[\w\s',.:-]+")
 
 
@@ -47,12 +48,15 @@ def read(text: str) -> Answer:
     if words := read_words(text):
         value = _NUMBER_WORDS.get(words.text)
         return words if value is None else Scalar(number(value))
+    if _HEXADECIMAL.fullmatch(text):
+        return Scalar(number(int(text, 16)))
     text = rewrite_repeating(text)
     grouped = _THOUSANDS.match(text)
     if grouped is None:
         return _read(tokenize(text))
     joined = _read(tokenize(grouped[0].replace(",", "") + text[grouped.end() :]))
-    apart = _read(tokenize(text)) if grouped.end() == len(text) else None
+    could_be_list = grouped.end() == len(text) and ",0" not in text
+    apart = _read(tokenize(text)) if could_be_list else None
     return Group("list", apart.items, joined) if isinstance(apart, Group) else joined
 
 
@@ -88,9 +92,8 @@ def _read(tokens: Sequence[Token]) -> Answer:
     if len(parts) > MOST_ITEMS:
         raise TooMuchError("too many items")
     if len(parts) > 1:
-        if len(split(tokens, ",", ";")) == 1:
-            return intervals.both([read_item(part) for part in parts])
-        return Group("list", flatten([read_item(part) for part in parts]))
+        items = [read_item(part) for part in parts]
+        return intervals.both(items) or Group("list", flatten(items))
     return read_item(parts[0] if parts else ())
 
 

@@ -184,7 +184,7 @@ def _unequal(parts: Sequence[Sequence[Token]]) -> Answer:
     right = parse(parts[1])
     if names and not symbols_of(right):
         return with_variable(intervals.all_but([right]), names[0])
-    return Relation("!=", subtract(parse(parts[0]), right))
+    return _compared("!=", parts)
 
 
 def _absolute(parts: Sequence[Sequence[Token]], closed: bool) -> Region | None:
@@ -222,4 +222,11 @@ def _inequality(parts: Sequence[Sequence[Token]], signs: Sequence[str]) -> Answe
     if region := _absolute(parts, closed[0]):
         return region
     operator: Operator = "<=" if closed[0] else "<"
-    return Relation(operator, subtract(parse(parts[0]), parse(parts[1])))
+    return _compared(operator, parts)
+
+
+def _compared(operator: Operator, parts: Sequence[Sequence[Token]]) -> Relation:
+    difference = subtract(parse(parts[0]), parse(parts[1]))
+    if not symbols_of(difference):
+        raise UnreadableError("a statement about numbers is no answer")
+    return Relation(operator, difference)

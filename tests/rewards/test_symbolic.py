@@ -50,21 +50,28 @@ def test_a_question_beyond_the_limit_costs_the_process_and_not_the_next_question
 
 
 def test_what_math_verify_calls_equal_must_agree_in_forty_digits(process: SymbolicProcess) -> None:
-    tiny = "\\sum_{k=1}^{2} k + 10^{-20}"
-    assert not eventually(process, "3", tiny)
+    doubled = "\\sum_{k=1}^{2} 10^{-20}"
+    assert not eventually(process, "10^{-20}", doubled)
+    assert eventually(process, "2 \\cdot 10^{-20}", doubled)
 
 
-def test_it_dies_with_its_parent() -> None:
-    code = (
-        "import os, signal\n"
-        "from rewards.mathematics.symbolic import SymbolicProcess\n"
-        "process = SymbolicProcess()\n"
-        "process._launch()\n"
-        "print(process.process_id, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert ends(int(done.stdout))
+PARENT = """
+import json, os, signal
+from rewards.mathematics.symbolic import SymbolicProcess
+process = SymbolicProcess()
+process._launch()
+assert process._reply(process._child, 60.0)
+bomb = {"gold": "5", "answer": "\\\\prod_{n=1}^{10000000000} n"}
+process._child.stdin.write(json.dumps(bomb).encode() + b"\\n")
+print(process.process_id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_it_dies_with_its_parent_in_the_middle_of_a_question() -> None:
+    command = [sys.executable, "-c", PARENT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ends(int(done.stdout), within_s=5.0)
 
 
 @pytest.mark.parametrize(
