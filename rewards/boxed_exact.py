@@ -41,6 +41,10 @@ class BoxedExact:
         if problem.answer is None:
             raise DataError("it has no answer to compare the box with")
 
+    def example(self, problem: Problem) -> str:
+        """The completion that is exactly as it should be."""
+        return f"<think>...</think>\\boxed{{{problem.answer}}}"
+
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score ``completion``; without a box the outcome is unparseable."""
         self.check_problem(problem)

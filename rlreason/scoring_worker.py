@@ -102,7 +102,10 @@ def _checked(result: float | Score, bounds: tuple[float, float]) -> Answer:
     if not all(isinstance(name, str) and _is_finite(part) for name, part in score.parts.items()):
         raise PluginError(f"parts {dict(score.parts)!r:.200}; they map names to finite numbers")
     parts = {name: float(part) for name, part in score.parts.items()}
-    return Answer(outcome=score.outcome, value=float(score.value), parts=parts)
+    answer = Answer(outcome=score.outcome, value=float(score.value), parts=parts)
+    if score.outcome == "infra":
+        answer["message"] = f"it returned the outcome infra, parts {parts}"[:_LONGEST_MESSAGE]
+    return answer
 
 
 def _is_finite(value: object) -> bool:
