@@ -52,8 +52,8 @@ class TRLRewardConfig(BaseModel):
     bounds: tuple[float, float] = (0.0, 1.0)
     """Lowest and highest value that the function returns."""
     completions: Literal["messages", "text"] = "messages"
-    """``messages``: a completion is ``[{role: assistant, content: ...}]``, which TRL's own functions
-    ask for, and a text prompt becomes a user turn. ``text``: both are as they are."""
+    """``messages``: a completion is ``[{role: assistant, content: ...}]``, as TRL's own functions
+    want it, and a text prompt becomes a user turn. ``text``: both are as they are."""
     answer_column: str = "solution"
     """Name under which the function gets the problem's answer; metadata keys are columns too."""
 
@@ -62,6 +62,7 @@ class TRLReward:
     """Keeps ``protocols.Reward`` around one function."""
 
     Config = TRLRewardConfig
+    needs_tokens = True
 
     def __init__(self, config: TRLRewardConfig) -> None:
         self._config = config
@@ -71,8 +72,8 @@ class TRLReward:
         self._required = {name for name, optional in parameters.items() if not optional}
         self._check_required()
         self.needs_answer = config.answer_column in self._required
-        self.needs_tokens = "completion_ids" in parameters
-        # One loop for the life of the worker: async clients are bound to the loop of their first use.
+        self._names_ids = "completion_ids" in parameters
+        # One loop for the life of the worker: async clients are bound to the first that they meet.
         self._runner = asyncio.Runner()
 
     def check_problem(self, problem: Problem) -> None:
@@ -91,14 +92,15 @@ class TRLReward:
     ) -> float | Score:
         """The function's value, or ``infra`` where it says None."""
         self.check_problem(problem)
-        if self.needs_tokens and completion_ids is None:
+        if self._names_ids and completion_ids is None:
             raise PluginError(f"{self._config.function} asks for completion_ids; none were given")
+        ids = {} if completion_ids is None else {"completion_ids": [list(completion_ids)]}
         logged: dict[str, float] = {}
         result = self._function(
             prompts=[self._prompt(problem)],
             completions=[self._completion(completion)],
-            completion_ids=[list(completion_ids or ())],
-            log_extra=lambda column, values: None,
+            **ids,
+            log_extra=_dropped,
             log_metric=lambda name, value: logged.update({str(name): float(value)}),
             **{name: [value] for name, value in self._columns(problem).items()},
         )
@@ -164,6 +166,11 @@ def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
         for parameter in parameters
         if parameter.kind in named
     }
+
+
+def _dropped(column: str, values: list[Any]) -> None:
+    """TRL's ``log_extra``: the journal keeps no columns of a reward's own."""
+    del column, values
 
 
 async def _awaited(result: Any) -> Any:
