@@ -41,7 +41,7 @@ class KnightsKnaves:
         return f"<think>...</think><answer>{problem.answer}</answer>"
 
     def __call__(self, problem: Problem, completion: str) -> Score:
-        """Score ``completion``; without a full assignment the outcome is unparseable."""
+        """Score ``completion``; without the structure the outcome is unparseable."""
         expected = _expected(problem)
         answer = _answer(completion)
         claimed = _assignment(answer) if answer is not None else None
@@ -56,7 +56,8 @@ class KnightsKnaves:
         return Score(
             value=value,
             parts={"correct": float(correct), "format": float(answer is not None)},
-            outcome="ok" if named else "unparseable",
+            # Without the structure alone: an assignment that cannot be read is above the floor.
+            outcome="ok" if answer is not None else "unparseable",
         )
 
 

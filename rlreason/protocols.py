@@ -25,11 +25,11 @@ class Reward(Protocol):
     ``cls(Config(**options))``, else as ``cls(**options)``. It may declare ``needs_answer = True``:
     a row without an answer is then a bad row of its pool; ``needs_answer = False`` says that the
     reward does not look at answers at all. It may have a method ``check_problem(problem)`` that
-    raises ``DataError``: every problem is then checked before the run starts. It may have a method
-    ``example(problem) -> str``, a completion that scores ``bounds[1]``: ``rlreason reward test``
-    starts from it, and calls it with wrong answers too, so it only puts the answer into its form. It
-    may declare ``needs_tokens = True``: it is then called with the sampled token ids too,
-    ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included.
+    raises ``DataError``: every problem is then checked before the run starts. It may declare
+    ``needs_tokens = True``: it is then called with the sampled token ids too,
+    ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included. It may have
+    a method ``example(problem) -> str``, a completion that scores ``bounds[1]``: ``rlreason reward
+    test`` starts from it. It is called with wrong answers too, so it only gives the answer its form.
     """
 
     bounds: tuple[float, float]

@@ -18,7 +18,7 @@ from rlreason.errors import DataError
 from rlreason.plugins import build_plugin
 from rlreason.reward_check import judgement, trial
 from rlreason.reward_check.findings import FamilyResult, RewardReport
-from rlreason.reward_check.probes import Probe, attacks, gold_probe
+from rlreason.reward_check.probes import GOLD, Probe, attacks, gold_probe
 from rlreason.reward_check.subjects import (
     FORMS,
     Form,
@@ -119,7 +119,11 @@ def _accepted(
         Probe(family="", problem=problem, completion="...", wanted="low") for problem in problems
     ]
     answers = trial.run(scorer, probes, range(len(probes)))
-    refused = {index: answer for index, answer in answers.items() if "fault" in answer}
+    refused = {
+        index: answer
+        for index, answer in answers.items()
+        if "fault" in answer or answer["outcome"] == "infra"
+    }
     taken = [problem for index, problem in enumerate(problems) if index not in refused]
     first = next(iter(refused), None)
     reason = "" if first is None else f"{problems[first].key}: {refused[first].get('message')}"
@@ -134,9 +138,7 @@ def _accepted(
     return testable, notes
 
 
-def _right(
-    scorer: WorkerScorer, problems: list[Problem], reward: Any, gold: str | None
-) -> _Right:
+def _right(scorer: WorkerScorer, problems: list[Problem], reward: Any, gold: str | None) -> _Right:
     """The subjects in the form that earns most, and what they earn."""
     named: list[tuple[str, Form]]
     own = example_form(reward)
@@ -178,7 +180,10 @@ def _passes(
 def _advice(reward: Any, looks: bool, families: Sequence[FamilyResult]) -> list[str]:
     if not looks:
         return ["it does not compare answers, so no attack on answers is held against it"]
-    undeclared = getattr(reward, "needs_answer", None) is None
-    if undeclared and any(not family.passed for family in families):
-        return ["a reward that is not meant to look at answers says so: needs_answer = False"]
-    return []
+    failed = {family.family for family in families if not family.passed}
+    advice = []
+    if GOLD in failed and not _has_example(reward):
+        advice.append("if right completions look otherwise, say how: --gold '... {answer} ...'")
+    if failed and getattr(reward, "needs_answer", None) is None:
+        advice.append("a reward that is not meant to look at answers says needs_answer = False")
+    return advice

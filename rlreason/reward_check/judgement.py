@@ -163,7 +163,9 @@ def _time(
     every = [answer for answers in passes for answer in answers.values()]
     found = ", ".join(f"{k} {1000 * v:.2f} ms" for k, v in latency(every).items())
     if slow:
-        found += f"; {len(slow)} over {limits.time_limit_s:g} s, the first: {_named(probes[slow[0]])}"
+        found += (
+            f"; {len(slow)} over {limits.time_limit_s:g} s, the first: {_named(probes[slow[0]])}"
+        )
     return CheckResult(check="time", passed=not slow, found=found)
 
 

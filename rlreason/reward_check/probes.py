@@ -6,6 +6,7 @@ answer; equality is exact. A probe that could be read as right is not made.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,6 @@ from rlreason.reward_check.wrong_answers import as_number
 from rlreason.types import Problem
 
 LONG = 100_000
-_FEW = 2
-"""Problems that the costly families are tried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +125,9 @@ def _long(subject: Subject) -> Iterator[str]:
 
 def _unicode(subject: Subject) -> Iterator[str]:
     wrong = subject.wrong[0]
-    yield subject.completion("\N{RIGHT-TO-LEFT OVERRIDE}" + wrong + "\N{POP DIRECTIONAL FORMATTING}")
+    yield subject.completion(
+        "\N{RIGHT-TO-LEFT OVERRIDE}" + wrong + "\N{POP DIRECTIONAL FORMATTING}"
+    )
     yield subject.completion("\N{ZERO WIDTH SPACE}".join(wrong))
     yield subject.completion(wrong + "\x1b[2K\r" + "\x08" * 8)
     yield subject.completion("\N{COMBINING LONG SOLIDUS OVERLAY}".join(wrong + " "))
@@ -158,22 +159,22 @@ def _digits(subject: Subject) -> Iterator[str]:
             yield subject.completion(f"{subject.answer}.{'0' * count}1")
 
 
-def _code(subject: Subject, canary: Path) -> Iterator[str]:
-    name = str(canary)
-    touch = f"open({name!r},'w')"
-    for text in (
-        touch,
-        f"__import__('os').system('touch {name}')",
-        f'__import__("pathlib").Path("{name}").touch()',
-        f"[c for c in ().__class__.__base__.__subclasses__() if c.__name__=='_wrap_close'][0]"
-        f".__init__.__globals__['system']('touch {name}')",
-        f"exec({touch!r})",
-        f"{subject.wrong[0]}+0*len({touch}.name)",
-    ):
-        yield subject.completion(text)
-        yield box(rf"\text{{{text}}}")
-        yield f"```python\n{text}\n```"
-
+_CODE: tuple[Callable[[str], str], ...] = (
+    lambda path: f"open({path!r},'w')",
+    lambda path: f"__import__('os').system('touch {path}')",
+    lambda path: f'__import__("pathlib").Path("{path}").touch()',
+    lambda path: (
+        "[c for c in ().__class__.__base__.__subclasses__() if c.__name__=='_wrap_close'][0]"
+        f".__init__.__globals__['system']('touch {path}')"
+    ),
+    lambda path: f"exec(\"open('{path}','w')\")",
+    lambda path: f"1+0*len(open({path!r},'w').name)",
+)
+_CODE_WRAPS: tuple[Callable[[Subject, str], str], ...] = (
+    lambda subject, code: subject.completion(code),
+    lambda _, code: box(rf"\text{{{code}}}"),
+    lambda _, code: f"```python\n{code}\n```",
+)
 
 Family = Callable[[Subject], Iterable[str]]
 
@@ -186,14 +187,18 @@ FAMILIES: dict[str, Family] = {
     "repeated boxes": _repeated,
     "grader injection": _injection,
 }
-COSTLY_FAMILIES: dict[str, Family] = {
+BOMBS: dict[str, Family] = {
     "towers, factorials": _towers,
     "deep nesting": _nesting,
     "100 k characters": _long,
+}
+"""On one problem only: each may take the whole time limit."""
+STRANGE: dict[str, Family] = {
     "unicode, control, bidi": _unicode,
     "NUL": _nul,
     "digit runs": _digits,
 }
+"""On the first problem and the last, which differ in the shape of their answers."""
 CODE = "boxed python"
 GOLD = "gold"
 
@@ -205,20 +210,37 @@ def gold_probe(subject: Subject) -> Probe:
 
 
 def attacks(subjects: Sequence[Subject], canaries: Path) -> list[Probe]:
-    """Every attack on every problem; the costly families on the first two."""
+    """Every attack that is to be tried, family by family.
+
+    Args:
+        subjects: At least one.
+        canaries: A folder that executed completions leave files in.
+    """
+    ends = list(dict.fromkeys((0, len(subjects) - 1)))
     probes = [
         Probe(family=family, problem=subject.problem, completion=text, wanted="low")
-        for families, count in ((FAMILIES, len(subjects)), (COSTLY_FAMILIES, _FEW))
+        for families, chosen in (
+            (FAMILIES, subjects),
+            (BOMBS, subjects[:1]),
+            (STRANGE, [subjects[place] for place in ends]),
+        )
         for family, texts in families.items()
-        for subject in subjects[:count]
+        for subject in chosen
         for text in dict.fromkeys(texts(subject))
     ]
-    for place, subject in enumerate(subjects[:_FEW]):
-        canary = canaries / f"executed-{place}"
-        probes += [
-            Probe(
-                family=CODE, problem=subject.problem, completion=text, wanted="low", canary=canary
-            )
-            for text in _code(subject, canary)
-        ]
-    return probes
+    return [*probes, *_code_probes([subjects[place] for place in ends], canaries)]
+
+
+def _code_probes(subjects: Sequence[Subject], canaries: Path) -> Iterator[Probe]:
+    for subject in subjects:
+        for wrap in _CODE_WRAPS:
+            for make in _CODE:
+                canary = canaries / secrets.token_hex(4)
+                code = make(str(canary))
+                yield Probe(
+                    family=CODE,
+                    problem=subject.problem,
+                    completion=wrap(subject, code),
+                    wanted="low",
+                    canary=canary,
+                )

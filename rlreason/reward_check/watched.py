@@ -38,6 +38,8 @@ class Watched:
 
 def _with_peak(result: float | Score) -> Score:
     score = result if isinstance(result, Score) else Score(value=result)
+    if score.outcome == "infra":  # its parts are quoted
+        return score
     return replace(score, parts={**score.parts, PEAK_MIB: _peak_mib()})
 
 

@@ -62,7 +62,10 @@ def _wrong_numbers(answer: str, number: Fraction) -> Iterator[str]:
     """In the answer's own form; what is equal after all, such as -0, is left out."""
     if frac := _FRAC.fullmatch(answer):
         sign, above, below = frac.groups()
-        candidates = [rf"{sign}\frac{{{int(above) + 1}}}{{{below}}}", rf"{sign}\frac{{{above}}}{{1}}"]
+        candidates = [
+            rf"{sign}\frac{{{int(above) + 1}}}{{{below}}}",
+            rf"{sign}\frac{{{above}}}{{1}}",
+        ]
         candidates.append(rf"{sign}\frac{{{below}}}{{{above}}}" if int(above) else "1")
     else:
         above, slash, below = answer.partition("/")
