@@ -29,7 +29,7 @@ class Reward(Protocol):
     ``needs_tokens = True``: it is then called with the sampled token ids too,
     ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included. It may have
     a method ``example(problem) -> str``, a completion that scores ``bounds[1]``: ``rlreason reward
-    test`` starts from it. It is called with wrong answers too, so it only gives the answer its form.
+    test`` starts from it, and calls it with wrong answers too, to get them in the same form.
     """
 
     bounds: tuple[float, float]

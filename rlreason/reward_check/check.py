@@ -114,7 +114,7 @@ def _has_example(reward: Any) -> bool:
 def _accepted(
     scorer: WorkerScorer, problems: list[Problem], *, needs_wrong: bool, built_in: bool
 ) -> tuple[list[Problem], list[str]]:
-    """The problems that the reward can score a harmless completion of, and what to say of others."""
+    """The problems of which the reward scores a harmless completion, and a word on the others."""
     probes = [
         Probe(family="", problem=problem, completion="...", wanted="low") for problem in problems
     ]

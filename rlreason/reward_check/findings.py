@@ -74,7 +74,13 @@ class RewardReport:
     @property
     def passed(self) -> bool:
         """Whether nothing was found."""
-        return all(result.passed for result in (*self.families, *self.checks))
+        return not self.failed
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the families and checks that failed."""
+        families = [result.family for result in self.families if not result.passed]
+        return families + [result.check for result in self.checks if not result.passed]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready values, ``passed`` among them."""
@@ -85,9 +91,8 @@ class RewardReport:
         """The tables and a line that says how it ended."""
         low, high = self.bounds
         head = f"{self.reward}: {self.problems} problems, bounds {low:g} to {high:g}"
-        failed = [r.family for r in self.families if not r.passed]
-        failed += [r.check for r in self.checks if not r.passed]
-        end = f"failed: {', '.join(failed)}" if failed else "passed"
+        failed = self.failed
+        end = f"failed: {'; '.join(failed)}" if failed else "passed"
         lines = [head, f"a right completion is {self.form}", *self.notes]
         return Group(
             *(Text(visible(line)) for line in lines),

@@ -6,9 +6,9 @@ answer; equality is exact. A probe that could be read as right is not made.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -232,15 +232,11 @@ def attacks(subjects: Sequence[Subject], canaries: Path) -> list[Probe]:
 
 
 def _code_probes(subjects: Sequence[Subject], canaries: Path) -> Iterator[Probe]:
-    for subject in subjects:
-        for wrap in _CODE_WRAPS:
-            for make in _CODE:
-                canary = canaries / secrets.token_hex(4)
-                code = make(str(canary))
-                yield Probe(
-                    family=CODE,
-                    problem=subject.problem,
-                    completion=wrap(subject, code),
-                    wanted="low",
-                    canary=canary,
-                )
+    """Each with a file of its own, so that it is known which text was executed."""
+    tried = product(subjects, _CODE_WRAPS, _CODE)
+    for number, (subject, wrap, make) in enumerate(tried):
+        canary = canaries / f"executed-{number}"
+        text = wrap(subject, make(str(canary)))
+        yield Probe(
+            family=CODE, problem=subject.problem, completion=text, wanted="low", canary=canary
+        )

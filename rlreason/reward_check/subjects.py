@@ -1,4 +1,4 @@
-r"""What is probed: problems with their wrong answers, and the form of a completion that is right."""
+r"""What is probed: problems with wrong answers, and the form that right completions have."""
 
 from __future__ import annotations
 

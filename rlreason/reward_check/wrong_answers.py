@@ -1,7 +1,7 @@
 r"""Answers that look like the right one and are wrong by any reading.
 
-By any reading: "7.0" for "7", or \frac12 for 0.5, is no wrong answer. Where it cannot be told what an
-answer means, fewer are made.
+By any reading: "7.0" for "7", or \frac12 for 0.5, is no wrong answer. Where it cannot be told what
+an answer means, fewer are made.
 """
 
 from __future__ import annotations
