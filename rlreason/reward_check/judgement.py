@@ -159,7 +159,12 @@ def _no_fault(
 def _time(
     probes: Sequence[Probe], passes: Sequence[Answers], limits: ScoringSection
 ) -> CheckResult:
-    slow = [i for i, answer in passes[0].items() if answer.get("outcome") == "timeout"]
+    # A timeout with a value is the reward's own word: it kept a limit, and was not killed.
+    slow = [
+        i
+        for i, answer in passes[0].items()
+        if answer.get("outcome") == "timeout" and "value" not in answer
+    ]
     every = [answer for answers in passes for answer in answers.values()]
     found = ", ".join(f"{k} {1000 * v:.2f} ms" for k, v in latency(every).items())
     if slow:

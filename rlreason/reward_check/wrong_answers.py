@@ -84,10 +84,11 @@ def _wrong_numbers(answer: str, number: Fraction) -> Iterator[str]:
 
 def _wrong_words(answer: str) -> Iterator[str]:
     roles = sorted(set(_ROLE.findall(answer)))
-    if len(roles) == 2:
-        swap = {roles[0]: roles[1], roles[1]: roles[0]}
-        yield _ROLE.sub(lambda role: swap[role[0]], answer, count=1)
-        yield _ROLE.sub(lambda role: swap[role[0]], answer)
+    if roles:
+        other = [*roles[1:], "knave" if roles[0] != "knave" else "knight"][0]
+        swap = {roles[0]: other, other: roles[0]}
+        for count in (1, 0):  # one person wrong; everybody wrong
+            yield _ROLE.sub(lambda role: swap.get(role[0], other), answer, count=count)
         return
     for one, other in _OPPOSITES:
         if answer.casefold() in (one, other):
