@@ -39,9 +39,13 @@ def to_json(audit: Audit) -> dict[str, Any]:
 def render(audit: Audit) -> Group:
     """Shares per pool and per range of steps, and a few completions to look at."""
     steps = audit.steps
+    if not steps:
+        return Group(Text(f"{audit.run}: every step's journal is damaged"))
     half = len(steps) // 2
     parts: list[Any] = [
         Text(f"{audit.run}, steps {steps[0]} to {steps[-1]}, again with {audit.reward}"),
+        Text("run only: refused by the second reward, of what the run rewarded; in both halves"),
+        Text("second only: rewarded by the second reward, of what the run refused"),
         _pool_table(audit, steps[:half], steps[half:]),
         _step_table(audit, steps),
     ]
@@ -55,15 +59,8 @@ def render(audit: Audit) -> Group:
 def _pool_table(audit: Audit, early: Sequence[int], late: Sequence[int]) -> Table:
     table = Table(title="by pool", title_justify="left")
     table.add_column("pool")
-    for title in (
-        "completions",
-        "of the rewarded, refused",
-        "first half",
-        "second half",
-        "of the refused, rewarded",
-        "left out",
-    ):
-        table.add_column(title, justify="right")
+    for title in ("number", "run only", "1st half", "2nd half", "second only", "left out"):
+        table.add_column(title, justify="right", no_wrap=True)
     for pool in (*audit.pools, None):
         total = audit.total(audit.steps, pool)
         table.add_row(
@@ -80,8 +77,8 @@ def _pool_table(audit: Audit, early: Sequence[int], late: Sequence[int]) -> Tabl
 
 def _step_table(audit: Audit, steps: Sequence[int]) -> Table:
     table = Table(title="by step", title_justify="left")
-    for title in ("steps", "completions", "of the rewarded, refused", "of the refused, rewarded"):
-        table.add_column(title, justify="right")
+    for title in ("steps", "number", "run only", "second only"):
+        table.add_column(title, justify="right", no_wrap=True)
     width = -(-len(steps) // _MAX_RANGES)
     for start in range(0, len(steps), width):
         members = steps[start : start + width]

@@ -29,6 +29,7 @@ from rlreason.reward_check.subjects import (
     plain_ones,
     subjects,
 )
+from rlreason.reward_check.wrong_answers import wrong_answers
 from rlreason.scoring import WorkerScorer
 from rlreason.scoring_messages import Answer
 from rlreason.scoring_worker import check_bounds
@@ -132,9 +133,13 @@ def _accepted(
     if built_in:
         return plain_ones(taken), []
     notes = [f"{len(refused)} problems were refused; {reason}"] if refused else []
-    testable = [problem for problem in taken if not needs_wrong or problem.answer]
+    testable = [p for p in taken if not needs_wrong or wrong_answers(p.answer or "")]
     if not testable:
-        raise DataError("none of the problems has an answer to make a wrong one from")
+        raise DataError("none of the problems has an answer that wrong ones can be made from")
+    if len(testable) < len(taken):
+        notes.append(
+            f"{len(taken) - len(testable)} problems have no answer to make wrong ones from"
+        )
     return testable, notes
 
 

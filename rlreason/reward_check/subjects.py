@@ -34,6 +34,8 @@ _SHAPES = {
     "words": ("north", "Monday"),
     "roles": ("Zoe is a knight, and Bob is a knave.", "Ann is a knave, and Max is a knight."),
 }
+_ANY = "0"
+"""Stands for an answer where the reward does not look at them."""
 _PLAIN = ("integers", "fractions", "expressions", "words")
 
 
@@ -43,7 +45,7 @@ class Subject:
 
     problem: Problem
     wrong: tuple[str, ...]
-    """Answers that must not be rewarded; at least one where the problem has an answer."""
+    """Answers that must not be rewarded; at least one."""
     form: Form
 
     @property
@@ -99,7 +101,7 @@ def subjects(problems: Sequence[Problem], form: Form) -> list[Subject]:
     return [
         Subject(
             problem=problem,
-            wrong=tuple(wrong_answers(problem.answer, words)) if problem.answer else (),
+            wrong=tuple(wrong_answers(problem.answer or "", words)) or (_ANY,),
             form=form,
         )
         for problem in problems

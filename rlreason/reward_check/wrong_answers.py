@@ -41,7 +41,7 @@ def wrong_answers(answer: str, others: Sequence[str] = ()) -> list[str]:
     if is_words(answer):
         candidates = [*_wrong_words(answer), *filter(is_words, others)]
         return _distinct(text for text in candidates if text.casefold() != answer.casefold())[:6]
-    if any(sign in answer for sign in _UNCHANGED_BY_ADDING_1):
+    if not answer or any(sign in answer for sign in _UNCHANGED_BY_ADDING_1):
         return []
     return [f"{answer}+1", f"{answer}-1"]
 
