@@ -40,6 +40,15 @@ class BoxedExact:
         """Refuse a problem whose answer no box could hold."""
         if problem.answer is None:
             raise DataError("it has no answer to compare the box with")
+        if self._strict_format and not {"{", "}"}.isdisjoint(problem.answer):
+            raise DataError(
+                f"its answer {problem.answer!r:.80} has braces, which the box of the strict format "
+                "does not hold; set strict_format: false"
+            )
+
+    def example(self, problem: Problem) -> str:
+        """The completion that is exactly as it should be."""
+        return f"<think>...</think>\\boxed{{{problem.answer}}}"
 
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score ``completion``; without a box the outcome is unparseable."""

@@ -32,13 +32,17 @@ class KnightsKnaves:
     bounds = (-3.0, 3.0)
     needs_answer = True
 
+    def check_problem(self, problem: Problem) -> None:
+        """Refuse a problem whose answer is missing or does not say who is what."""
+        _expected(problem)
+
+    def example(self, problem: Problem) -> str:
+        """A completion with the structure and the answer."""
+        return f"<think>...</think><answer>{problem.answer}</answer>"
+
     def __call__(self, problem: Problem, completion: str) -> Score:
-        """Score ``completion``; without a full assignment the outcome is unparseable."""
-        if problem.answer is None:
-            raise DataError("it has no answer to compare the assignment with")
-        expected = _assignment(problem.answer)
-        if expected is None:
-            raise DataError(f"answer {problem.answer!r:.80} does not say who is what")
+        """Score ``completion``; without the structure the outcome is unparseable."""
+        expected = _expected(problem)
         answer = _answer(completion)
         claimed = _assignment(answer) if answer is not None else None
         named = (
@@ -52,13 +56,23 @@ class KnightsKnaves:
         return Score(
             value=value,
             parts={"correct": float(correct), "format": float(answer is not None)},
-            outcome="ok" if named else "unparseable",
+            # Without the structure alone: an assignment that cannot be read is above the floor.
+            outcome="ok" if answer is not None else "unparseable",
         )
 
 
 def _mentions(text: str, roles: set[str]) -> int:
     """How often any of the roles is named."""
     return sum(word in roles for word in re.findall(r"\w+", text.lower()))
+
+
+def _expected(problem: Problem) -> Mapping[str, str]:
+    if problem.answer is None:
+        raise DataError("it has no answer to compare the assignment with")
+    expected = _assignment(problem.answer)
+    if expected is None:
+        raise DataError(f"answer {problem.answer!r:.80} does not say who is what")
+    return expected
 
 
 def _answer(completion: str) -> str | None:

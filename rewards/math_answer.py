@@ -184,6 +184,10 @@ class MathAnswer:
             raise DataError("it has no answer to compare with")
         check_gold(problem.answer)
 
+    def example(self, problem: Problem) -> str:
+        """A completion that ends in the answer."""
+        return f"<think>...</think>The answer is \\boxed{{{problem.answer}}}."
+
     def __call__(self, problem: Problem, completion: str) -> Score:
         """Score ``completion`` against ``problem.answer``."""
         if problem.answer is None:

@@ -1,4 +1,4 @@
-"""The command line: ``rlreason train | eval | report | init | doctor``.
+"""The command line: ``rlreason train | eval | report | init | doctor | reward``.
 
 Thin: each verb reads its arguments, calls one function and prints. Imports of weight happen inside
 the verbs, so that help and configuration mistakes answer at once.
@@ -18,14 +18,12 @@ from typer.core import TyperGroup
 
 from rlreason import __version__
 from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
-from rlreason.config_mistakes import nearest
 from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
+from rlreason.named_runs import find_run
+from rlreason.reward_cli import app as reward_app
 
 if TYPE_CHECKING:
     from rlreason.evaluate import Evaluation
-
-RUNS = Path("runs")
-"""Where runs are looked for by name; run.folder's default."""
 
 USER_MISTAKES = (ConfigError, DataError, PluginError)
 
@@ -59,8 +57,10 @@ Then your own:
   rlreason init grpo.yaml mine.yaml     copy a shipped recipe and edit it
   rlreason train mine.yaml --dry-run    check everything, build nothing
   rlreason train mine.yaml run.seed=1   any field can be overridden
+  rlreason reward test mine.py:Mine     attack your own reward before you train on it
 """,
 )
+app.add_typer(reward_app, name="reward")
 
 
 @app.callback(invoke_without_command=True)
@@ -205,20 +205,6 @@ def doctor(
         _show(as_table(findings))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
-
-
-def find_run(name: str) -> Path:
-    """The folder of that path, else the run of that name under ``runs``.
-
-    Raises:
-        ConfigError: If neither holds a run, naming the closest one.
-    """
-    for folder in (Path(name), RUNS / name):
-        if "\0" not in name and (folder / "config.yaml").is_file():
-            return folder
-    known = sorted(path.parent.name for path in RUNS.glob("*/config.yaml"))
-    hint = nearest(name, known) if known else "; there are no runs here yet"
-    raise ConfigError(f"run {name!r}: no run folder of that path or under {RUNS}{hint}")
 
 
 def _show_result(folder: Path) -> None:

@@ -102,6 +102,17 @@ def preflight(config: GrpoConfig) -> Plan:
     )
 
 
+def read_source(source: str) -> list[Problem]:
+    """The problems of a source as a recipe names it, with or without answers.
+
+    Raises:
+        ConfigError, PluginError, DataError: Naming the source or row, the rule and the remedy.
+    """
+    pool = PoolSection(name="data", source=source)
+    opened = open_source(pool, where="--data")
+    return read_problems(opened, pool.name, needs_answer=False, max_prompt_chars=MAX_PROMPT_CHARS)
+
+
 def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> Curriculum:
     """The curriculum over the pools, unseen."""
     sizes = {name: len(problems) for name, problems in train.items()}

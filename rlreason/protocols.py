@@ -23,10 +23,13 @@ class Reward(Protocol):
     *our* data is wrong (no answer where one is needed): the run then stops and names the problem.
     A class may declare ``Config``, a pydantic model of its options; it is then built as
     ``cls(Config(**options))``, else as ``cls(**options)``. It may declare ``needs_answer = True``:
-    a row without an answer is then a bad row of its pool. It may have a method
-    ``check_problem(problem)`` that raises ``DataError``: every problem is then checked before the
-    run starts. It may declare ``needs_tokens = True``: it is then called with the sampled token ids
-    too, ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included.
+    a row without an answer is then a bad row of its pool; ``needs_answer = False`` says that the
+    reward does not look at answers at all. It may have a method ``check_problem(problem)`` that
+    raises ``DataError``: every problem is then checked before the run starts. It may declare
+    ``needs_tokens = True``: it is then called with the sampled token ids too,
+    ``reward(problem, completion, completion_ids=ids)``, the end-of-turn token included. It may have
+    a method ``example(problem) -> str``, a completion that scores ``bounds[1]``: ``rlreason reward
+    test`` starts from it, and calls it with wrong answers too, to get them in the same form.
     """
 
     bounds: tuple[float, float]

@@ -115,6 +115,19 @@ class WorkerScorer:
             PluginError: A reward cannot be built in a worker, or its score broke its contract.
             TrainingStopped: Too large a share of the scores are faults of the scorer.
         """
+        arrived, answers = self.answers(groups)
+        problems = [group.problem for group in arrived for _ in group.rollouts]
+        self._judge_faults(problems, answers)
+        floors = [self._bounds[self._index[problem.pool]][0] for problem in problems]
+        scores = [_score(answer, floor) for answer, floor in zip(answers, floors, strict=True)]
+        return sorted(_regroup(arrived, scores), key=lambda scored: scored[0].slot)
+
+    def answers(self, groups: Iterable[RolloutGroup]) -> tuple[list[RolloutGroup], list[Answer]]:
+        """The groups, and what came of each completion, faults of the reward among it, unjudged.
+
+        Raises:
+            PluginError: A reward cannot be built in a worker.
+        """
         arrived: list[RolloutGroup] = []
         sizes: list[int] = []
         tasks: list[bytes] = []
@@ -127,15 +140,10 @@ class WorkerScorer:
                     self._submit(len(tasks), payload)
                     tasks.append(payload)
                     sizes.append(len(task.completions))
-            answers = _one_each(self._collect(tasks), sizes)
+            return arrived, _one_each(self._collect(tasks), sizes)
         except BaseException:
             self.close()  # what is under way must not be taken for the next step's
             raise
-        problems = [group.problem for group in arrived for _ in group.rollouts]
-        self._judge_faults(problems, answers)
-        floors = [self._bounds[self._index[problem.pool]][0] for problem in problems]
-        scores = [_score(answer, floor) for answer, floor in zip(answers, floors, strict=True)]
-        return sorted(_regroup(arrived, scores), key=lambda scored: scored[0].slot)
 
     def close(self) -> None:
         """End every process that was started; ``score`` would start new ones."""

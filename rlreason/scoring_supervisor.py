@@ -183,7 +183,12 @@ class Supervisor:
         if not worker.ready:
             self._failed_starts += 1
             if self._failed_starts >= _MAX_FAILED_STARTS:
-                self._failure = f"reward workers die while they start (exit status {code})"
+                limit = self._setup.memory_limit_bytes / 2**30
+                self._failure = (
+                    f"reward workers die while they start (exit status {code}); if the reward "
+                    "imports large libraries, scoring.memory_limit_gib may be too low with "
+                    f"{limit:.2f}"
+                )
         elif task is not None and code == -signal.SIGKILL and not task.killed_before:
             # Killed from outside, say for another process's memory: not the completion's doing,
             # unless it happens again.

@@ -31,6 +31,7 @@ from rlreason.types import Outcome, Score
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_MESSAGE = 2000
+_NO_SPACE = ("failed to map segment", "annot allocate memory", "MemoryError")
 
 
 def check_bounds(reward: Reward | GroupReward, spec: RewardSpec) -> tuple[float, float]:
@@ -102,7 +103,10 @@ def _checked(result: float | Score, bounds: tuple[float, float]) -> Answer:
     if not all(isinstance(name, str) and _is_finite(part) for name, part in score.parts.items()):
         raise PluginError(f"parts {dict(score.parts)!r:.200}; they map names to finite numbers")
     parts = {name: float(part) for name, part in score.parts.items()}
-    return Answer(outcome=score.outcome, value=float(score.value), parts=parts)
+    answer = Answer(outcome=score.outcome, value=float(score.value), parts=parts)
+    if score.outcome == "infra":
+        answer["message"] = f"it returned the outcome infra, parts {parts}"[:_LONGEST_MESSAGE]
+    return answer
 
 
 def _is_finite(value: object) -> bool:
@@ -112,7 +116,18 @@ def _is_finite(value: object) -> bool:
 def _describe(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE] + place
+    return _with_remedy(f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE] + place)
+
+
+def _with_remedy(message: str) -> str:
+    """The loader speaks of segments where a library needs more address space than there is."""
+    if not any(sign in message for sign in _NO_SPACE):
+        return message
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0] / 2**30
+    return (
+        f"{message}; the worker has {limit:.2f} GiB of address space, raise "
+        "scoring.memory_limit_gib for a reward that imports large libraries"
+    )
 
 
 def _die_with(supervisor: int) -> None:
@@ -168,4 +183,5 @@ def main() -> None:
     except (EOFError, ConnectionError):
         return  # the supervisor left
     except (PluginError, MemoryError) as error:
-        connection.send_bytes(f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE].encode())
+        message = _with_remedy(f"{type(error).__name__}: {error}"[:_LONGEST_MESSAGE])
+        connection.send_bytes(message.encode())

@@ -186,7 +186,9 @@ def test_a_heavy_import_would_be_seen() -> None:
     assert loaded_after("import torch") == {"torch"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["init"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["reward", "test", "--help"], ["init"]]
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"from rlreason.cli import app\ntry: app({arguments!r})\nexcept SystemExit: pass"
     assert loaded_after(code) == set()

@@ -271,5 +271,6 @@ def test_help_names_every_verb_and_the_version_is_told() -> None:
         "report",
         "init",
         "doctor",
+        "reward",
     ]
     assert rlreason("--version").stdout.startswith("rlreason 0.")

@@ -76,7 +76,16 @@ def test_a_right_answer_without_the_structure_scores_minus_3(before: str, after:
 
 def test_parts_and_outcome_tell_format_from_answer() -> None:
     wrong = KnightsKnaves()(PROBLEM, "<think>x</think><answer>none</answer>")
-    assert (wrong.parts, wrong.outcome) == ({"correct": 0.0, "format": 1.0}, "unparseable")
+    assert (wrong.parts, wrong.outcome) == ({"correct": 0.0, "format": 1.0}, "ok")
+    bare = KnightsKnaves()(PROBLEM, RIGHT)
+    assert (bare.parts, bare.outcome) == ({"correct": 0.0, "format": 0.0}, "unparseable")
+
+
+@given(st.text(st.sampled_from("<>/thinkaswerZoe gu. "), max_size=80) | st.text())
+def test_only_the_floor_is_anything_but_ok(text: str) -> None:
+    for completion in (text, f"<think></think><answer>{text}</answer>"):
+        result = KnightsKnaves()(PROBLEM, completion)
+        assert (result.outcome == "ok") == (result.value > -3)
 
 
 @pytest.mark.parametrize("answer", [None, "who knows"])
