@@ -31,8 +31,8 @@ def main(
     """Train what is missing, then print the table."""
     names = pools.split(",")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    print("| recipe | seed | " + " | ".join(names) + " | mean before | mean after | s per step |")
-    print("|" + "---|" * (len(names) + 5))
+    print("| recipe | seed | " + " | ".join(names) + " | mean before | mean after |")
+    print("|" + "---|" * (len(names) + 4))
     for recipe in recipes:
         last = []
         for seed in seeds.split(","):
@@ -43,7 +43,7 @@ def main(
             print(row, flush=True)
         spread = statistics.stdev(last) if len(last) > 1 else float("nan")
         blank = " |" * len(names)
-        print(f"| {recipe} | all |{blank} | {statistics.fmean(last):.3f} +- {spread:.3f} | |")
+        print(f"| {recipe} | all |{blank} | {statistics.fmean(last):.3f} +- {spread:.3f} |")
 
 
 def train(recipe: str, seed: str, run: Path) -> None:
@@ -64,12 +64,9 @@ def table_row(recipe: str, seed: str, run: Path, names: list[str]) -> tuple[str,
         [evaluation["pools"][name]["greedy"]["mean"] for name in names]
         for evaluation in (first, last)
     )
-    steps = read(run / "metrics.jsonl")
-    apart = ("evaluate", "checkpoint")
-    seconds = [row["step_s"] - sum(row["phase_s"].get(name, 0) for name in apart) for row in steps]
     cells = [f"{value:.2f} -> {now:.2f}" for value, now in zip(before, after, strict=True)]
     means = f"{statistics.fmean(before):.3f} | {statistics.fmean(after):.3f}"
-    row = " | ".join([recipe, seed, *cells, means, f"{statistics.median(seconds):.2f}"])
+    row = " | ".join([recipe, seed, *cells, means])
     return f"| {row} |", statistics.fmean(after)
 
 
