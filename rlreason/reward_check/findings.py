@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rlreason.redact import visible
 
-_SHOWN = 60
+_SHOWN = 100
 _KEPT = 400
 
 
@@ -97,6 +97,7 @@ class RewardReport:
         return Group(
             *(Text(visible(line)) for line in lines),
             _family_table(self.families),
+            *(Text(_line(family), style="red") for family in self.families if not family.passed),
             _check_table(self.checks),
             Text(end, style="bold red" if failed else "bold green"),
         )
@@ -116,7 +117,6 @@ def _family_table(families: tuple[FamilyResult, ...]) -> Table:
     table.add_column("wanted")
     for title in ("number", "failed", "slowest"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("what got through", overflow="fold")
     for result in families:
         table.add_row(
             result.family,
@@ -124,7 +124,6 @@ def _family_table(families: tuple[FamilyResult, ...]) -> Table:
             str(result.probes),
             Text(str(result.failed), style="" if result.passed else "red"),
             _seconds(result.slowest_s),
-            Text("\n".join(map(_line, result.findings[:1]))),
         )
     return table
 
@@ -140,9 +139,12 @@ def _check_table(checks: tuple[CheckResult, ...]) -> Table:
     return table
 
 
-def _line(finding: Finding) -> str:
-    text = visible(shortened(finding.completion, _SHOWN), keep="")
-    return f"{finding.earned} for {text} (answer: {visible(str(finding.answer), keep='')})"
+def _line(result: FamilyResult) -> str:
+    """The first of the failed probes. Model text is harmless, but may fill a line or two."""
+    finding = result.findings[0]
+    text = shortened(finding.completion, _SHOWN)
+    where = f"answer {finding.answer}" if finding.answer is not None else finding.problem
+    return visible(f"{result.family} ({where}) earned {finding.earned}: {text}", keep="")
 
 
 def _seconds(value: float) -> str:

@@ -235,7 +235,7 @@ def _code_probes(subjects: Sequence[Subject], canaries: Path) -> Iterator[Probe]
     """Each with a file of its own, so that it is known which text was executed."""
     tried = product(subjects, _CODE_WRAPS, _CODE)
     for number, (subject, wrap, make) in enumerate(tried):
-        canary = canaries / f"executed-{number}"
+        canary = canaries / f"executed{'x' * number}"  # no digits: they might be an answer
         text = wrap(subject, make(str(canary)))
         yield Probe(
             family=CODE, problem=subject.problem, completion=text, wanted="low", canary=canary
