@@ -10,6 +10,7 @@ import rewards
 from rlreason.config_file import load_config
 from rlreason.errors import DataError
 from rlreason.plugins import build_plugin, load_plugin
+from rlreason.reward_check.check import check_reward
 from rlreason.scoring import WorkerScorer
 from rlreason.types import Problem
 
@@ -33,9 +34,16 @@ def test_the_example_scores_the_last_line(tmp_path: Path) -> None:
         reward(Problem(id="1", pool="p", prompt="?"), "7")
 
 
-@pytest.mark.parametrize("place", [0, 1])
+def test_the_example_passes_the_test_that_it_is_sent_to(tmp_path: Path) -> None:
+    problems = [Problem(id="1", pool="p", prompt="?", answer="12")]
+    assert check_reward(example(tmp_path), {}, problems=problems).failed == []
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
 def test_the_yaml_makes_a_run(place: int, tmp_path: Path) -> None:
     snippet = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)[place]
+    if "trl.rewards" in snippet:
+        pytest.importorskip("trl")
     snippet = snippet.replace("path/to/mine.py:EndsWithAnswer", example(tmp_path))
     pools = "" if "pools:" in snippet else "pools: [{name: p, source: data/problems.jsonl}]\n"
     recipe = tmp_path / "mine.yaml"
