@@ -55,15 +55,20 @@ class Tempered:
     def __init__(self, config: TemperConfig) -> None:
         self._temper = getattr(self, f"_{config.temper}")
         self._calls = 0
+        self._before = ""
         self._hoard = b""
 
     def __call__(self, problem: Problem, completion: str) -> float:
         self._calls += 1
         value = self._temper(problem, completion)
+        self._before = completion
         return float(_is_right(problem, completion)) if value is None else value
 
     def _counts(self, problem: Problem, completion: str) -> float | None:
         return 0.1 / self._calls if completion == "" else None
+
+    def _looks_back(self, problem: Problem, completion: str) -> float | None:
+        return len(self._before) % 89 / 1000 if completion == "" else None
 
     def _by_process(self, problem: Problem, completion: str) -> float | None:
         return (os.getpid() % 1000) / 1e6 if completion == "" else None

@@ -52,6 +52,7 @@ def test_the_verifier_passes() -> None:
     result = rlreason("test", "rewards.math_answer:MathAnswer")
     assert result.exit_code == 0, result.output
     assert result.output.rstrip().endswith("passed")
+    assert "9 problems" in result.output  # none of the sentences that are for other rewards
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,7 @@ def test_json_holds_what_got_through() -> None:
 
 TEMPERS = {
     "counts": ("determinism", "in another order"),
+    "looks_back": ("determinism", "in another order"),
     "by_process": ("determinism", "in another worker"),
     "leaves_bounds": ("bounds", "NUL"),
     "raises": ("exceptions", "digit runs"),
