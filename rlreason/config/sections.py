@@ -1,8 +1,4 @@
-"""The run configuration: one frozen tree, every field documented, every mistake named.
-
-Importing this module stays cheap: no torch, no vllm, no deepspeed. ``config_file.py`` reads the
-YAML. Class defaults are the vetted setting; a recipe states what differs.
-"""
+"""The sections that every kind of run has: identity, model, data, rewards, machine, logs."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a run or a pool may be called: it becomes a folder or a key, so no slashes, no ``..``."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     """Frozen, and an unknown field is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -40,7 +36,8 @@ class PluginConfig(BaseModel):
         return dict(self.model_extra or {})
 
 
-def _checked_name(value: str) -> str:
+def checked_name(value: str) -> str:
+    """``value``, or an error that says what a name may be."""
     if not NAME_PATTERN.fullmatch(value):
         raise ValueError(
             "a name has 1 to 128 letters, digits, '.', '_' or '-' and starts with a letter or digit"
@@ -48,7 +45,7 @@ def _checked_name(value: str) -> str:
     return value
 
 
-class RunSection(_Section):
+class RunSection(Section):
     """Identity and length of the run."""
 
     name: str = "run"
@@ -64,10 +61,10 @@ class RunSection(_Section):
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept; older ones are removed after a newer one is safe."""
 
-    _name = field_validator("name")(_checked_name)
+    _name = field_validator("name")(checked_name)
 
 
-class ModelSection(_Section):
+class ModelSection(Section):
     """The policy."""
 
     path: str
@@ -80,7 +77,7 @@ class ModelSection(_Section):
     """Trade a second forward for activation memory."""
 
 
-class PromptSection(_Section):
+class PromptSection(Section):
     """How a problem becomes tokens. Message-list prompts always go through the chat template."""
 
     style: Literal["chat", "text"] = "chat"
@@ -103,7 +100,7 @@ class PromptSection(_Section):
         return self
 
 
-class PoolSection(_Section):
+class PoolSection(Section):
     """A named source of problems with its reward."""
 
     name: str
@@ -118,10 +115,10 @@ class PoolSection(_Section):
     held_out: int = Field(default=64, ge=0)
     """Problems kept from training for evaluation, chosen by hash, never by order or seed."""
 
-    _name = field_validator("name")(_checked_name)
+    _name = field_validator("name")(checked_name)
 
 
-class ScoringSection(_Section):
+class ScoringSection(Section):
     """Rewards and the limits around them."""
 
     reward: PluginConfig | None = None
@@ -138,48 +135,7 @@ class ScoringSection(_Section):
     """A step with a larger share of scorer faults (not the model's) stops the run."""
 
 
-class RolloutSection(_Section):
-    """How completions are sampled."""
-
-    problems_per_step: int = Field(default=16, ge=1)
-    """Problems drawn per step."""
-    group_size: int = Field(default=8, ge=2)
-    """Completions per problem. At least 2: an advantage compares a completion with its group."""
-    temperature: float = Field(default=1.0, gt=0)
-    """Sampling temperature; logprobs are of the tempered distribution."""
-    max_completion_tokens: int = Field(default=2048, ge=1)
-    """Longest completion; longer ones are cut with finish_reason ``length``."""
-    replacement: bool = False
-    """Draw problems inside a pool with replacement (DUMP's code); else each once per pass."""
-    vllm: dict[str, Any] = {}
-    """Passed to vLLM's engine as they are; they win over what rlreason derives."""
-
-
-class AlgorithmSection(_Section):
-    """How completions become a gradient."""
-
-    advantage: Literal["group_normalized", "centered"] = "group_normalized"
-    """GRPO's (reward - mean) / (std + 1e-6), or Dr.GRPO's reward - mean."""
-    loss: Literal["clipped"] = "clipped"
-    """PPO's clipped surrogate, averaged over the update's tokens."""
-    clip_low: float = Field(default=0.2, ge=0, lt=1)
-    """Trust region below ratio 1."""
-    clip_high: float = Field(default=0.2, ge=0)
-    """Trust region above ratio 1; larger than clip_low is DAPO's clip-higher."""
-    updates_per_step: int = Field(default=1, ge=1)
-    """Optimizer updates per step; above 1 the later ones are slightly off-policy."""
-    kl: float = Field(default=0.0, ge=0)
-    """Coefficient of KL(policy, starting policy) in the loss; 0 loads no reference."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
-    """Schulman's estimators; k3 is unbiased and never negative."""
-    entropy_bonus: float = Field(default=0.0, ge=0)
-    """Coefficient of the mean token entropy, subtracted from the loss."""
-    importance_cap: float | None = Field(default=None, gt=0)
-    """Truncates per-token weights exp(learner - rollout logprob) that correct for the sampler;
-    null applies none."""
-
-
-class LearnerSection(_Section):
+class LearnerSection(Section):
     """The optimizer and its memory."""
 
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -207,7 +163,7 @@ class LearnerSection(_Section):
     """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
 
 
-class ClusterSection(_Section):
+class ClusterSection(Section):
     """Where the parts live."""
 
     backend: Literal["inline"] = "inline"
@@ -218,7 +174,7 @@ class ClusterSection(_Section):
     """Bit-exact continuation after a kill; null: on CPU yes, on GPU no."""
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """Held-out evaluation."""
 
     every: int = Field(default=20, ge=0)
@@ -229,59 +185,10 @@ class EvaluationSection(_Section):
     """Temperature of the samples; the greedy answer is always taken too."""
 
 
-class LogSection(_Section):
+class LogSection(Section):
     """Trackers beside the run folder. Null is off; a mapping is passed to the tracker's init."""
 
     wandb: dict[str, Any] | None = None
     """``{project: ..., mode: offline, ...}``; needs the wandb extra."""
     trackio: dict[str, Any] | None = None
     """``{project: ...}``; needs the trackio extra."""
-
-
-class GrpoConfig(_Section):
-    """One GRPO run: what ``rlreason train`` reads for ``kind: grpo``."""
-
-    kind: Literal["grpo"] = "grpo"
-    """The kind of run."""
-    run: RunSection = RunSection()
-    model: ModelSection
-    prompt: PromptSection = PromptSection()
-    pools: tuple[PoolSection, ...] = Field(min_length=1)
-    curriculum: PluginConfig = PluginConfig(use="curricula.dump:Dump")
-    """How often each pool is drawn."""
-    scoring: ScoringSection = ScoringSection()
-    rollout: RolloutSection = RolloutSection()
-    algorithm: AlgorithmSection = AlgorithmSection()
-    learner: LearnerSection = LearnerSection()
-    cluster: ClusterSection = ClusterSection()
-    evaluation: EvaluationSection = EvaluationSection()
-    log: LogSection = LogSection()
-
-    @model_validator(mode="after")
-    def _pools_are_complete(self) -> Self:
-        names = [pool.name for pool in self.pools]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"pools: the names {repeated} occur twice; a pool's name is unique")
-        bare = [pool.name for pool in self.pools if pool.reward is None]
-        if bare and self.scoring.reward is None:
-            raise ValueError(
-                f"pools {bare} name no reward; set scoring.reward, or a reward in each pool"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _updates_fit_the_step(self) -> Self:
-        if self.algorithm.updates_per_step > self.rollout.problems_per_step:
-            raise ValueError(
-                f"algorithm.updates_per_step = {self.algorithm.updates_per_step} is more than "
-                f"rollout.problems_per_step = {self.rollout.problems_per_step}; an update needs "
-                "at least one group"
-            )
-        return self
-
-    def reward_of(self, pool: PoolSection) -> PluginConfig:
-        """The reward that scores ``pool`` in training."""
-        reward = pool.reward or self.scoring.reward
-        assert reward is not None, "checked by _pools_are_complete"
-        return reward

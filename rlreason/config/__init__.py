@@ -1,0 +1,40 @@
+"""The run configuration: one frozen tree per kind of run, every field documented.
+
+Importing it stays cheap: no torch, no vllm, no deepspeed. ``config_file.py`` reads the YAML. Class
+defaults are the vetted setting; a recipe states what differs.
+"""
+
+from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.grpo import GrpoConfig
+from rlreason.config.sections import (
+    NAME_PATTERN,
+    ClusterSection,
+    EvaluationSection,
+    LearnerSection,
+    LogSection,
+    ModelSection,
+    PluginConfig,
+    PoolSection,
+    PromptSection,
+    RunSection,
+    ScoringSection,
+    Section,
+)
+
+__all__ = [
+    "NAME_PATTERN",
+    "AlgorithmSection",
+    "ClusterSection",
+    "EvaluationSection",
+    "GrpoConfig",
+    "LearnerSection",
+    "LogSection",
+    "ModelSection",
+    "PluginConfig",
+    "PoolSection",
+    "PromptSection",
+    "RolloutSection",
+    "RunSection",
+    "ScoringSection",
+    "Section",
+]

@@ -1,0 +1,71 @@
+"""One reinforcement-learning run: ``kind: grpo``."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.sections import (
+    ClusterSection,
+    EvaluationSection,
+    LearnerSection,
+    LogSection,
+    ModelSection,
+    PluginConfig,
+    PoolSection,
+    PromptSection,
+    RunSection,
+    ScoringSection,
+    Section,
+)
+
+
+class GrpoConfig(Section):
+    """One GRPO run: what ``rlreason train`` reads for ``kind: grpo``."""
+
+    kind: Literal["grpo"] = "grpo"
+    """The kind of run."""
+    run: RunSection = RunSection()
+    model: ModelSection
+    prompt: PromptSection = PromptSection()
+    pools: tuple[PoolSection, ...] = Field(min_length=1)
+    curriculum: PluginConfig = PluginConfig(use="curricula.dump:Dump")
+    """How often each pool is drawn."""
+    scoring: ScoringSection = ScoringSection()
+    rollout: RolloutSection = RolloutSection()
+    algorithm: AlgorithmSection = AlgorithmSection()
+    learner: LearnerSection = LearnerSection()
+    cluster: ClusterSection = ClusterSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def _pools_are_complete(self) -> Self:
+        names = [pool.name for pool in self.pools]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"pools: the names {repeated} occur twice; a pool's name is unique")
+        bare = [pool.name for pool in self.pools if pool.reward is None]
+        if bare and self.scoring.reward is None:
+            raise ValueError(
+                f"pools {bare} name no reward; set scoring.reward, or a reward in each pool"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _updates_fit_the_step(self) -> Self:
+        if self.algorithm.updates_per_step > self.rollout.problems_per_step:
+            raise ValueError(
+                f"algorithm.updates_per_step = {self.algorithm.updates_per_step} is more than "
+                f"rollout.problems_per_step = {self.rollout.problems_per_step}; an update needs "
+                "at least one group"
+            )
+        return self
+
+    def reward_of(self, pool: PoolSection) -> PluginConfig:
+        """The reward that scores ``pool`` in training."""
+        reward = pool.reward or self.scoring.reward
+        assert reward is not None, "checked by _pools_are_complete"
+        return reward
