@@ -14,6 +14,7 @@ from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
 from rlreason.data.pools import Pools
+from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
@@ -54,9 +55,11 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         stack.callback(recorder.close)
         curriculum = build_curriculum(config, plan.train)
         pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
+        draws = DrawHistory(pools.sizes)
         if checkpoint:
-            curriculum.load_state_dict(checkpoint.state["curriculum"])
-            pools.load_state_dict(checkpoint.state["pools"])
+            curriculum.load_state_dict(checkpoint.part("curriculum"))
+            pools.load_state_dict(checkpoint.part("pools"))
+            draws.load_state_dict(checkpoint.part("draws"))
         learner, engine, publisher = _start_inline(config, plan, checkpoint)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
@@ -66,6 +69,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             start_step=start,
             pools=pools,
             curriculum=curriculum,
+            draws=draws,
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,
