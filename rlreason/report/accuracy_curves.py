@@ -6,7 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rlreason.metrics import StepMetrics
-from rlreason.report.chart import BLUE, GREY, Chart, Figure, band, buttons, layout, line
+from rlreason.report.chart import (
+    BLUE,
+    GREY,
+    Chart,
+    Figure,
+    band,
+    buttons,
+    layout,
+    line,
+    pool_axis,
+    row_height,
+)
 from rlreason.report.pool_series import labels
 
 MAX_PANELS = 24
@@ -98,7 +109,7 @@ def accuracy_map(evaluations: Sequence[Row]) -> Chart:
     """Every pool's accuracy at every evaluation, for more pools than curves can show."""
     pools = list(evaluations[-1]["pools"])
     greedy = [[row["pools"][name]["greedy"] for row in evaluations] for name in pools]
-    names, cell = labels(pools), max(5, min(24, 1300 // len(pools)))
+    names, cell = labels(pools), row_height(len(pools))
     trace = {
         "type": "heatmap",
         "x": [row["version"] for row in evaluations],
@@ -113,11 +124,7 @@ def accuracy_map(evaluations: Sequence[Row]) -> Chart:
     }
     axes = layout(height=90 + cell * len(pools), x_title="policy version")
     axes["hovermode"] = "closest"
-    shown = list(range(0, len(pools), -(-14 // cell)))
-    axes["yaxis"] |= {
-        "autorange": "reversed", "type": "category", "showgrid": False, "tickmode": "array",
-        "tickvals": shown, "ticktext": [names[index] for index in shown],
-    }  # fmt: skip
+    axes["yaxis"] |= pool_axis(names)
     return Chart(
         id="accuracy_map",
         title="Accuracy of every pool",

@@ -121,3 +121,21 @@ def buttons(choices: Sequence[tuple[str, Figure, Figure]]) -> Figure:
             for label, traces, axes in choices
         ],
     }
+
+
+def row_height(count: int) -> int:
+    """Pixels for each of ``count`` pools on the y axis of a map."""
+    return max(4, min(26, 900 // max(count, 1)))
+
+
+def pool_axis(names: Sequence[str]) -> Figure:
+    """A y axis of pools; of names that would overlap, every n-th is written."""
+    shown = range(0, len(names), -(-14 // row_height(len(names))))
+    return {
+        "autorange": "reversed",
+        "showgrid": False,
+        "type": "category",
+        "tickmode": "array",
+        "tickvals": list(shown),
+        "ticktext": [names[index] for index in shown],
+    }

@@ -28,12 +28,12 @@ were sampled for it between them."""
 def why_table(rows: Sequence[StepMetrics]) -> SortableTable:
     """The newest step's weights with the terms behind them, and what the pools gave lately."""
     newest, recent = rows[-1], rows[-max(10, len(rows) // 10) :]
-    names = shown_pools(newest)
+    names = sorted(shown_pools(newest), key=lambda name: -newest.pools[name].weight)
     terms = list(dict.fromkeys(key for name in names for key in newest.pools[name].curriculum))
     largest = max((newest.pools[name].weight for name in names), default=1.0)
     lately = f"of the last {len(recent)} steps"
     columns = [
-        ("pool", "in the order of the recipe"),
+        ("pool", "the largest weight first"),
         ("weight", "probability with which the curriculum drew it"),
         *((term, "a term of the curriculum's score") for term in terms),
         ("drawn", f"problems {lately}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from rlreason.report.chart import Chart, Figure, buttons, layout, line, ramp
+from rlreason.report.chart import Chart, Figure, buttons, layout, line, pool_axis, ramp, row_height
 from rlreason.report.pool_series import Grid, PoolSeries, Value
 
 MAX_LINES = 16
@@ -20,7 +20,7 @@ _PURPLES = [[0, "#f8f5fa"], [0.5, "#b69ac9"], [1, "#4a2a66"]]
 def pool_map(series: PoolSeries) -> Chart:
     """Pools down, steps across; buttons choose what the colour shows."""
     names = series.labels
-    cell = max(5, min(26, 1300 // max(len(names), 1)))
+    cell = row_height(len(names))
     modes = _modes(series)
     _, first, colors, top = modes[0]
     trace = {
@@ -40,17 +40,7 @@ def pool_map(series: PoolSeries) -> Chart:
     axes = layout(height=110 + cell * len(names))
     axes["margin"]["t"] = 52
     axes["hovermode"] = "closest"
-    # Of names that would overlap, every n-th is written; all are said on hover.
-    every = -(-14 // cell)
-    shown = list(range(0, len(names), every))
-    axes["yaxis"] |= {
-        "autorange": "reversed",
-        "showgrid": False,
-        "type": "category",
-        "tickmode": "array",
-        "tickvals": shown,
-        "ticktext": [names[index] for index in shown],
-    }
+    axes["yaxis"] |= pool_axis(names)
     axes["xaxis"] |= {"showgrid": False}
     choices: list[tuple[str, Figure, Figure]] = [
         (label, {"z": [grid], "colorscale": [scale], "zmax": [highest]}, {})

@@ -103,7 +103,7 @@ def drawn_mean(
     pools: Iterable[PoolMetrics], pick: Callable[[PoolMetrics], float | None]
 ) -> float | None:
     """Mean of ``pick`` over the problems drawn; None if none was."""
-    known = [(pick(pool), pool.draws) for pool in pools if pool.draws]
+    known = [(pick(pool), pool.draws) for pool in pools]
     pairs = [(value, draws) for value, draws in known if value is not None]
     total = sum(draws for _, draws in pairs)
     return _rounded(sum(value * draws for value, draws in pairs) / total) if total else None

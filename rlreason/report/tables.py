@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rlreason.pool_words import plain
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -44,12 +46,15 @@ def words(text: str) -> Cell:
     return Cell(text=text, is_number=False)
 
 
-def number(value: float | None, shown: str = "{:.3g}", *, largest: float | None = None) -> Cell:
-    """A number, or a dash; with ``largest`` it has a bar of its share of that."""
+def number(value: float | None, shown: str = "", *, largest: float | None = None) -> Cell:
+    """A number, or a dash; with ``largest`` it has a bar of its share of that.
+
+    ``shown`` is a format; without one there are three digits.
+    """
     if value is None:
         return Cell(text="-")
     bar = None if largest is None else min(1.0, max(0.0, value / largest)) if largest > 0 else 0.0
-    return Cell(text=shown.format(value), sort=value, bar=bar)
+    return Cell(text=shown.format(value) if shown else plain(value), sort=value, bar=bar)
 
 
 def headings(columns: Sequence[tuple[str, str]]) -> tuple[Heading, ...]:
