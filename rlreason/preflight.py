@@ -214,10 +214,12 @@ def _max_len(
     wanted = longest + config.rollout.max_completion_tokens
     limit = _position_limit(config)
     if limit is not None and wanted > limit:
+        room = limit - longest
+        remedy = f"lower it to {room}, or lower" if room > 0 else "no completion fits: lower"
         raise ConfigError(
             f"rollout.max_completion_tokens = {config.rollout.max_completion_tokens}: with the "
             f"longest prompt of {longest} tokens that is {wanted}, but the model takes {limit}; "
-            f"lower it to {limit - longest}, or lower prompt.max_tokens"
+            f"{remedy} prompt.max_tokens"
         )
     return wanted
 
