@@ -52,7 +52,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         stack.enter_context(run_console(display))
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
-        curriculum = build_curriculum(config, plan.train)
+        curriculum = build_curriculum(config, plan.facts)
         pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
         if checkpoint:
             curriculum.load_state_dict(checkpoint.state["curriculum"])
