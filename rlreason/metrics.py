@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
-from rlreason.draw_history import PoolUse
+from rlreason.draw_history import RunUse
 from rlreason.errors import DataError
 from rlreason.pool_metrics import (
     Bounds,
@@ -119,7 +119,7 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
     update: UpdateStats | None,
     curriculum_terms: Mapping[str, Mapping[str, float]],
     bounds: Mapping[str, Bounds],
-    use: Mapping[str, PoolUse],
+    use: RunUse,
     phase_s: Mapping[str, float],
     step_s: float,
 ) -> StepMetrics:
@@ -137,10 +137,10 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
         replayed=replayed,
         **_reward_fields(scored, bounds),
         **lengths,
-        rollout_tokens_so_far=sum(item.tokens_so_far for item in use.values()),
+        rollout_tokens_so_far=use.tokens_so_far,
         learned=update is not None and not update.skipped,
         **_update_fields(update),
-        pools=pool_metrics(weights, scored, curriculum_terms, bounds, use),
+        pools=pool_metrics(weights, scored, curriculum_terms, bounds, use.pools),
         draw_entropy=-sum(p * math.log(p) for p in weights.values() if p > 0),
         **_time_fields(phase_s, step_s, sampled=lengths["rollout_tokens"], learned=learned),
         peak_rss_gib=_peak_rss_gib(),

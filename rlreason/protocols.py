@@ -61,9 +61,9 @@ class GroupReward(Protocol):
 class Curriculum(Protocol):
     """Decides how often each pool is drawn. Deterministic: chance lives in the pools alone.
 
-    Built as ``cls(pool_sizes, config)`` where ``pool_sizes`` maps each pool, in the order of the
-    recipe, to its number of training problems, and ``config`` is ``cls.Config`` filled from the
-    recipe's ``curriculum`` section.
+    Built as ``cls(pools, config)`` where ``pools`` maps each pool, in the order of the recipe, to
+    its ``PoolFacts``, and ``config`` is ``cls.Config`` filled from the recipe's ``curriculum``
+    section.
     """
 
     def weights(self) -> dict[str, float]:
@@ -75,7 +75,12 @@ class Curriculum(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that ``weights`` depends on, as JSON-ready values."""
+        """All that ``weights`` depends on, as JSON-ready values.
+
+        What belongs to one pool stands in ``pools`` under the pool's name. With that a run can
+        continue after ``run.on_pool_change = adapt``: a kept pool keeps its entry, and a new one
+        gets the entry that it has in a curriculum that has seen nothing.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -60,6 +60,11 @@ class RunSection(Section):
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept; older ones are removed after a newer one is safe."""
+    on_pool_change: Literal["error", "adapt"] = "error"
+    """When a run is continued with pools added, removed or renamed. ``error``: refuse and name
+    them. ``adapt``: kept pools keep their curriculum state and cursor, new ones start unseen, those
+    of removed ones are dropped (a renamed pool is both); options of the curriculum may change with
+    them; steps after the newest checkpoint are sampled again."""
 
     _name = field_validator("name")(checked_name)
 
