@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import BrowserVisit, Plot, open_in_browser
+from browser import BrowserVisit, Plot, chromium, open_in_browser
 from synthetic_pools import run_of
 from synthetic_run import HOSTILE, HOSTILE_ID, write_run
 
@@ -147,6 +147,18 @@ def test_the_browser_tells_of_everything_that_must_not_be(tmp_path: Path) -> Non
         "an error", "Error", "Failed to load resource",
     }  # fmt: skip
     assert any("an exception" in error for error in visit.console_errors)
+
+
+def test_without_a_browser_a_test_is_skipped_but_in_ci_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="scripts/browser installs it"):
+        chromium()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="scripts/browser installs it"):
+        chromium()
 
 
 def test_a_refused_script_is_complained_of(tmp_path: Path) -> None:
