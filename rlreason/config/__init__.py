@@ -19,6 +19,7 @@ from rlreason.config.sections import (
     RunSection,
     ScoringSection,
     Section,
+    SelectionSection,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "RunSection",
     "ScoringSection",
     "Section",
+    "SelectionSection",
 ]

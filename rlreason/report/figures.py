@@ -128,7 +128,9 @@ def weight_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
     """The curriculum's weights over steps, as a heat map and as lines."""
     names = list(rows[-1].pools)
     steps = [row.step for row in rows]
-    weights = [[row.pools[name].weight for row in rows] for name in names]
+    weights = [
+        [row.pools[name].weight if name in row.pools else None for row in rows] for name in names
+    ]
     heat_map = {
         "type": "heatmap",
         "x": steps,
@@ -279,6 +281,8 @@ def _trailing_mean(values: Sequence[float | None], window: int) -> list[float | 
 
 def _why(row: StepMetrics, name: str) -> str:
     """What stands behind a pool's weight at a step."""
+    if name not in row.pools:
+        return "not yet a pool of the run"
     pool = row.pools[name]
     reward = "-" if pool.reward_mean is None else f"{pool.reward_mean:.2f}"
     terms = "".join(
