@@ -102,6 +102,12 @@ class RunFolder:
             raise
         return self
 
+    def refused_changes(self, config: BaseModel) -> str:
+        """What ``open`` would refuse to change in the run that is there, in words; or nothing."""
+        if not self.config_file.exists():
+            return ""
+        return _in_words(_refused(_changes(self._earlier(type(config)), config)))
+
     def close(self) -> None:
         """Give the folder free."""
         self._held.close()
@@ -191,7 +197,7 @@ class RunFolder:
         self.resumed = self.config_file.exists()
         if self.resumed:
             self.changes = _changes(self._earlier(type(config)), config)
-            refused = {name: pair for name, pair in self.changes.items() if not _may_change(name)}
+            refused = _refused(self.changes)
             if refused:
                 raise ConfigError(
                     f"{self.config_file}: this run was started with another configuration:\n"
@@ -228,6 +234,10 @@ class RunFolder:
         self._held.callback(handler.close)
         if self.changes:
             logger.warning("the run continues with changed fields:\n%s", _in_words(self.changes))
+
+
+def _refused(changes: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
+    return {name: pair for name, pair in changes.items() if not _may_change(name)}
 
 
 def _may_change(name: str) -> bool:

@@ -20,6 +20,7 @@ from rlreason.config.sections import (
     ScoringSection,
     Section,
 )
+from rlreason.config.sweep import SweepConfig, TrialResourcesSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -37,4 +38,6 @@ __all__ = [
     "RunSection",
     "ScoringSection",
     "Section",
+    "SweepConfig",
+    "TrialResourcesSection",
 ]
