@@ -1,4 +1,4 @@
-"""From a sweep's file to its trials running: the one place that joins sweep, preflight and backend."""
+"""From a sweep's file to running trials: joins sweep, preflight and backend, as build does."""
 
 from __future__ import annotations
 

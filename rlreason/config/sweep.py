@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, RootModel, field_validator, model_valida
 
 from rlreason.config.sections import Section, checked_name
 
-_UNSAFE = re.compile(r"[^A-Za-z0-9._]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _OWNED = ("run.seed", "run.name", "run.folder")
 
 
@@ -30,7 +30,7 @@ def value_label(value: Any) -> str:
 
 def path_part(text: str) -> str:
     """``text`` as a part of a folder name."""
-    return _UNSAFE.sub("_", text).strip("_.") or "_"
+    return _UNSAFE.sub("_", re.sub("^-", "minus", text)).strip("_.-") or "none"
 
 
 def flat_fields(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -96,6 +96,9 @@ def make_plan(config: SweepConfig, source: Path) -> SweepPlan:
         for seed in config.seeds
         for labels in config.combinations()
     )
+    names = [trial.name for trial in trials]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"sweep {config.name!r}: two trials have one name; rename some labels")
     plan = SweepPlan(config=config, folder=folder, base=base, trials=trials)
     _check_measured(plan)
     return plan

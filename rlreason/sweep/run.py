@@ -82,7 +82,6 @@ class _Scheduler:
                 raise SystemExit(interrupts.exit_code)
         finally:
             self._backend.close()
-            self._show()
             self._display.close()
         return list(self.states.values())
 
