@@ -2,8 +2,10 @@
 
 Nodes must see the sweep folder and the working folder under the same path (a shared file system).
 A task whose node is lost is started again by Ray on another one, and the trial resumes from its
-run folder. Where several machines share more than a network, this is the only thing that they
-share: no state of a trial lives in Ray.
+run folder: no state of a trial lives in Ray.
+
+Ray's own ports listen on every interface, whatever address its nodes are given; the token that
+``RAY_AUTH_MODE=token`` asks for is what keeps others out.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ NODE_LOSSES = 8
 """How often Ray starts a trial again whose worker or node died."""
 
 _STOP_S = 60.0
+_POLL_S = 0.2
 
 
 class RayTrials:
@@ -134,8 +138,11 @@ def run_trial(command: list[str], log: str, environment: dict[str, str], folder:
     os.chdir(folder)
     process = start_trial(command, log=Path(log), environment=environment)
     try:
-        return process.wait()
-    except KeyboardInterrupt:  # how Ray cancels a task
+        # Ray cancels a task by KeyboardInterrupt, which does not wake a wait without a limit.
+        while (code := process.poll()) is None:
+            time.sleep(_POLL_S)
+        return code
+    except KeyboardInterrupt:
         ask_to_stop(process)
         try:
             return process.wait(_STOP_S)
