@@ -214,3 +214,30 @@ class Sink(Protocol):
     def close(self) -> None:
         """Flush and leave."""
         ...
+
+
+class TrialBackend(Protocol):
+    """Where the trials of a sweep run, each as a process of its own."""
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        ...
+
+    def start(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
+        ...
+
+    def ended(self) -> Mapping[str, int]:
+        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
+        ...
+
+    def stop(self) -> None:
+        """Ask every running trial to save and leave; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs, with all that it started."""
+        ...

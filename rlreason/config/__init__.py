@@ -21,6 +21,7 @@ from rlreason.config.sections import (
     Section,
     SelectionSection,
 )
+from rlreason.config.sweep import SweepConfig, TrialResourcesSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -39,4 +40,6 @@ __all__ = [
     "ScoringSection",
     "Section",
     "SelectionSection",
+    "SweepConfig",
+    "TrialResourcesSection",
 ]
