@@ -20,6 +20,7 @@ from rlreason.config.sections import (
     ScoringSection,
     Section,
 )
+from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -32,9 +33,12 @@ __all__ = [
     "ModelSection",
     "PluginConfig",
     "PoolSection",
+    "PriceSection",
     "PromptSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",
     "Section",
+    "TeacherSection",
+    "WriterSection",
 ]
