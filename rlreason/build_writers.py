@@ -18,7 +18,6 @@ from rlreason.config import WriterSection
 from rlreason.critique.prompts import Template, render
 from rlreason.critique.records import stable_hash
 from rlreason.critique.replies import NamedWriter
-from rlreason.data.faults import BadRowError
 from rlreason.data.prompts import PromptEncoder, eos_ids
 from rlreason.errors import ConfigError, DataError, PluginError
 from rlreason.models import resolve_model
@@ -85,9 +84,9 @@ def check_generator(
         return
     _check(section, problems, where)
     if section.kind == "local":
-        encoder = load_local(section, where=where).encoder
-        for problem in problems:
-            _check_prompt(encoder, problem, render(template, problem), section, where)
+        local = load_local(section, where=where)
+        lengths = [_prompt_length(local, problem, template, where) for problem in problems]
+        text_limit(section, local, max(lengths))
 
 
 def check_teacher(section: WriterSection, problems: Sequence[Problem], *, where: str) -> None:
@@ -128,6 +127,30 @@ def load_local(section: WriterSection, *, where: str) -> LocalModel:
         position_limit=getattr(config, "max_position_embeddings", None),
         dtype=_dtype(section, config),
     )
+
+
+def prompt_tokens(local: LocalModel, problem: Problem) -> int | str:
+    """Tokens of the prompt of ``problem``, or why the tokenizer makes none of it."""
+    try:
+        return len(local.encoder.encode(problem))
+    except Exception as error:  # tokenizers raise no class of their own
+        return f"the tokenizer cannot read the prompt: {error}"
+
+
+def text_limit(section: WriterSection, local: LocalModel, longest: int) -> int:
+    """Longest prompt and text together, in tokens.
+
+    Raises:
+        ConfigError: If the model takes fewer.
+    """
+    wanted = longest + section.max_tokens
+    if local.position_limit is not None and wanted > local.position_limit:
+        raise ConfigError(
+            f"max_tokens = {section.max_tokens}: with the longest prompt of {longest} tokens that "
+            f"is {wanted}, but {section.model} takes {local.position_limit}; lower it to "
+            f"{local.position_limit - longest}, or shorten the template"
+        )
+    return wanted
 
 
 def _open(section: WriterSection, threads: int, where: str) -> Writer:
@@ -172,14 +195,12 @@ def _check_problems(writer: Any, problems: Sequence[Problem], where: str) -> Non
             raise DataError(f"{where}: problem {problem.key}: {error}") from None
 
 
-def _check_prompt(
-    encoder: PromptEncoder, problem: Problem, prompt: str, section: WriterSection, where: str
-) -> None:
-    asked = Problem(id=problem.id, pool=problem.pool, prompt=prompt)
-    try:
-        encoder.check_prompt(asked, section.prompt.max_tokens)
-    except BadRowError as error:
-        raise DataError(f"{where}: the prompt of problem {problem.key}: {error}") from None
+def _prompt_length(local: LocalModel, problem: Problem, template: Template, where: str) -> int:
+    asked = Problem(id=problem.id, pool=problem.pool, prompt=render(template, problem))
+    length = prompt_tokens(local, asked)
+    if isinstance(length, str):
+        raise DataError(f"{where}: problem {problem.key}: {length}")
+    return length
 
 
 def _model_path(section: WriterSection, where: str) -> Path | str:

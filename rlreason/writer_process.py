@@ -10,11 +10,11 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any
 
-from rlreason.build_writers import load_local
+from rlreason.build_writers import LocalModel, load_local, prompt_tokens, text_limit
 from rlreason.config import (
     ClusterSection,
     EvaluationSection,
@@ -23,7 +23,7 @@ from rlreason.config import (
     RunSection,
     WriterSection,
 )
-from rlreason.errors import ConfigError, RlreasonError
+from rlreason.errors import RlreasonError
 from rlreason.types import Problem, TextReply
 
 _POOL = "texts"
@@ -53,7 +53,9 @@ def main() -> None:
 
 
 def _leave_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns at the end of the pipe
+    # Not through sys.stdin, whose lock an interpreter on its way out would wait for.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
     os._exit(1)
 
 
@@ -64,22 +66,31 @@ def _say(replies: IO[str], message: dict[str, Any]) -> None:
 
 def _write(wanted: dict[str, Any]) -> Iterator[TextReply]:
     section = WriterSection.model_validate(wanted["section"])
-    problems = [
-        Problem(id=request["key"], pool=_POOL, prompt=_prompt(request["prompt"]))
-        for request in wanted["requests"]
-    ]
+    local = load_local(section, where=section.name)
+    problems, longest = [], 0
+    for request in wanted["requests"]:
+        problem = Problem(id=request["key"], pool=_POOL, prompt=_prompt(request["prompt"]))
+        length = prompt_tokens(local, problem)
+        if isinstance(length, str):
+            yield TextReply(key=problem.id, text="", finish_reason="error", error=length)
+            continue
+        problems.append(problem)
+        longest = max(longest, length)
+    if problems:
+        yield from _sample(section, local, problems, longest, wanted["threads"])
+
+
+def _sample(
+    section: WriterSection,
+    local: LocalModel,
+    problems: Sequence[Problem],
+    longest: int,
+    threads: int,
+) -> Iterator[TextReply]:
+    max_len = text_limit(section, local, longest)
     from rlreason.cluster.inline import prepare_process
 
-    setup = prepare_process(ClusterSection(threads=wanted["threads"]))
-    local = load_local(section, where=section.name)
-    longest = max(len(local.encoder.encode(problem)) for problem in problems)
-    max_len = longest + section.max_tokens
-    if local.position_limit is not None and max_len > local.position_limit:
-        raise ConfigError(
-            f"max_tokens = {section.max_tokens}: with the longest prompt of {longest} tokens that "
-            f"is {max_len}, but {section.model} takes {local.position_limit}; lower it to "
-            f"{local.position_limit - longest}, or shorten the template"
-        )
+    setup = prepare_process(ClusterSection(threads=threads))
     from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
 
     start = EngineStart(

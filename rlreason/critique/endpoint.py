@@ -69,8 +69,9 @@ class EndpointWriter:
             try:
                 while pending:
                     done, pending = runner.run(_first_of(pending))
-                    replies = [task.result() for task in done]
-                    yield from (reply for reply in replies if reply is not None)
+                    for reply in filter(None, [task.result() for task in done]):
+                        yield reply
+                        session.stored()
             finally:
                 runner.run(session.end(pending))
         if session.hopeless is not None:
@@ -132,28 +133,35 @@ class _Session:
         await asyncio.gather(*pending, return_exceptions=True)
         await self._client.aclose()
 
+    def stored(self) -> None:
+        """A reply that was yielded is on the disk: its place is free for another call.
+
+        So a killed run loses, and pays twice, ``concurrency`` calls at most.
+        """
+        self._turn.release()
+
     async def _reply(self, request: TextRequest) -> TextReply | None:
         """The reply after as many calls as it takes; None if the session gave up before it."""
         attempts = failures = limited = 0
         while True:
-            async with self._turn:
-                await self._gate.passed()
-                if self.hopeless is not None:
-                    return None
-                attempts += 1
-                result, headers, raw = await self._call(request)
+            await self._turn.acquire()
+            await self._gate.passed()
+            if self.hopeless is not None:
+                self._turn.release()
+                return None
+            attempts += 1
+            result, headers, raw = await self._call(request)
             if isinstance(result, Answer):
                 self._gate.close_for(exhausted_wait(headers))
                 return self._success(request, result, attempts, raw)
-            if result.kind == "hopeless":
-                self.hopeless = self.hopeless or result.reason
-                return None
             limited += result.kind == "limited"
             failures += result.kind != "limited"
             spent = failures >= self._section.max_attempts or limited >= MAX_LIMITED
-            if result.kind == "failed" or spent:
+            if result.kind == "failed" or (spent and result.kind != "hopeless"):
                 return self._failure(request, result, attempts, raw)
-            await asyncio.sleep(self._wait(result, headers, failures + limited))
+            wait = self._wait(result, headers, failures + limited)
+            self._turn.release()
+            await asyncio.sleep(wait)
 
     async def _call(self, request: TextRequest) -> tuple[Answer | Fault, httpx.Headers, str | None]:
         """One call: what it gave, its headers and its body with the key hidden."""
@@ -189,6 +197,9 @@ class _Session:
 
     def _wait(self, fault: Fault, headers: httpx.Headers, times: int) -> float:
         """How long this request waits. A rate limit holds the others back as well."""
+        if fault.kind == "hopeless":
+            self.hopeless = self.hopeless or fault.reason
+            return 0.0
         own = backoff(times, first_s=self._first_wait_s, chance=self._chance.random())
         asked = asked_wait(headers, datetime.now(UTC))
         wanted = max(own if asked is None else asked, exhausted_wait(headers))

@@ -22,6 +22,8 @@ from rlreason.errors import TrainingStopped
 from rlreason.redact import redact_text, visible
 from rlreason.types import TextReply, TextRequest
 
+PROGRAM = "from rlreason.writer_process import main; main()"
+
 _TAIL_LINES = 12
 _LEAVE_LIMIT_S = 30.0
 
@@ -81,9 +83,8 @@ class LocalProcess:
 
 def _start(output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[str]]:
     ours, theirs = os.pipe()
-    program = "from rlreason.writer_process import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", program, str(theirs)],
+        [sys.executable, "-P", "-c", PROGRAM, str(theirs)],
         pass_fds=[theirs],
         stdin=subprocess.PIPE,
         stdout=output,

@@ -24,7 +24,7 @@ from rlreason.data.arithmetic import TASKS, Solution, separator_of, solve
 from rlreason.errors import DataError
 from rlreason.types import Problem, TextReply, TextRequest
 
-_PROMPT = re.compile(rf"({'|'.join(TASKS)}) (\d+(?:\+\d+)?)")
+_PROMPT = re.compile(rf"({'|'.join(TASKS)}) ([0-9]+)(?:\+([0-9]+))?")
 _THINKING = re.compile(r"<think>(.*?)(?:</think>|\\boxed|$)", re.DOTALL)
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
@@ -71,13 +71,16 @@ def read_prompt(problem: Problem) -> tuple[str, str]:
     Raises:
         DataError: If it is not one of ``TASKS`` in this module's writing.
     """
-    found = _PROMPT.fullmatch(problem.prompt) if isinstance(problem.prompt, str) else None
-    if found is None:
+    text = problem.prompt if isinstance(problem.prompt, str) else ""
+    found = _PROMPT.fullmatch(text)
+    # Sums, and sums alone, have two numbers; the method wants them equally long.
+    lengths = [len(number) for number in found.groups()[1:] if number] if found else []
+    if found is None or len(lengths) != 1 + (found[1] == "add") or len(set(lengths)) != 1:
         raise DataError(
             f"problem {problem.key}: the arithmetic teacher reads {', '.join(TASKS)} problems such "
             f"as 'add 347+285' only, not {problem.prompt!r:.80}"
         )
-    return found[1], found[2]
+    return found[1], text.partition(" ")[2]
 
 
 def critique(task: str, operands: str, solution: str, *, flawed: bool = False) -> str:
