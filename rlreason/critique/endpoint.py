@@ -34,6 +34,8 @@ MAX_FAILED_IN_A_ROW = 20
 _LEAST_SECRET = 8
 """Shorter keys are no secrets but words such as "none", which texts may well hold."""
 
+_Tasks = set[asyncio.Task[TextReply | None]]
+
 
 class EndpointWriter:
     """Keeps ``protocols.Writer``.
@@ -65,15 +67,7 @@ class EndpointWriter:
         """
         session = _Session(self._section, self._key(), self._first_wait_s, self._random)
         with asyncio.Runner() as runner:
-            pending = runner.run(session.begin(requests))
-            try:
-                while pending:
-                    done, pending = runner.run(_first_of(pending))
-                    for reply in filter(None, [task.result() for task in done]):
-                        yield reply
-                        session.stored()
-            finally:
-                runner.run(session.end(pending))
+            yield from session.replies(runner, requests)
         if session.hopeless is not None:
             raise TrainingStopped(
                 f"{self._where}: {session.hopeless}; what was written is kept, and the same "
@@ -116,7 +110,23 @@ class _Session:
         self.hopeless: str | None = None
         """Why no further call is worth making."""
 
-    async def begin(self, requests: Sequence[TextRequest]) -> set[asyncio.Task[TextReply | None]]:
+    def replies(
+        self, runner: asyncio.Runner, requests: Sequence[TextRequest]
+    ) -> Iterator[TextReply]:
+        """Yield replies as they come in; nothing else happens while one is being stored."""
+        pending = runner.run(self._begin(requests))
+        try:
+            while pending:
+                done, pending = runner.run(_first_of(pending))
+                for reply in filter(None, [task.result() for task in done]):
+                    yield reply
+                    # Stored, so its place is free for another call: a killed run loses, and
+                    # pays twice, ``concurrency`` calls at most.
+                    self._turn.release()
+        finally:
+            runner.run(self._end(pending))
+
+    async def _begin(self, requests: Sequence[TextRequest]) -> _Tasks:
         """Start a task for every request; ``concurrency`` of them call at the same time."""
         self._turn = asyncio.Semaphore(self._section.concurrency)
         self._client = httpx.AsyncClient(
@@ -126,19 +136,12 @@ class _Session:
         )
         return {asyncio.create_task(self._reply(request)) for request in requests}
 
-    async def end(self, pending: set[asyncio.Task[TextReply | None]]) -> None:
+    async def _end(self, pending: _Tasks) -> None:
         """Abandon what is under way and close the connections."""
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         await self._client.aclose()
-
-    def stored(self) -> None:
-        """A reply that was yielded is on the disk: its place is free for another call.
-
-        So a killed run loses, and pays twice, ``concurrency`` calls at most.
-        """
-        self._turn.release()
 
     async def _reply(self, request: TextRequest) -> TextReply | None:
         """The reply after as many calls as it takes; None if the session gave up before it."""
@@ -255,7 +258,5 @@ class _Session:
         return redact_text(self._without_key(text))
 
 
-async def _first_of(
-    pending: set[asyncio.Task[TextReply | None]],
-) -> tuple[set[asyncio.Task[TextReply | None]], set[asyncio.Task[TextReply | None]]]:
+async def _first_of(pending: _Tasks) -> tuple[_Tasks, _Tasks]:
     return await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
