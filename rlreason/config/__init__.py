@@ -22,6 +22,7 @@ from rlreason.config.sections import (
     SelectionSection,
 )
 from rlreason.config.sweep import SweepConfig, TrialResourcesSection
+from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -34,6 +35,7 @@ __all__ = [
     "ModelSection",
     "PluginConfig",
     "PoolSection",
+    "PriceSection",
     "PromptSection",
     "RolloutSection",
     "RunSection",
@@ -41,5 +43,7 @@ __all__ = [
     "Section",
     "SelectionSection",
     "SweepConfig",
+    "TeacherSection",
     "TrialResourcesSection",
+    "WriterSection",
 ]
