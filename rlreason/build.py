@@ -56,11 +56,11 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         stack.callback(recorder.close)
         journal = Journal(folder.steps)
         curriculum, pools = _restored(config, plan, checkpoint)
-        if config.run.on_pool_change == "adapt":
-            discard_other_pools(journal, start, curriculum.weights())
         draws = DrawHistory(pools.sizes)
         if checkpoint:
             draws.load_state_dict(checkpoint.part("draws"))
+        if config.run.on_pool_change == "adapt":
+            discard_other_pools(journal, start, curriculum.weights())
         learner, engine, publisher = _start_inline(config, plan, checkpoint)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
@@ -90,13 +90,15 @@ def _restored(
     """Curriculum and pools, as the checkpoint left them."""
     curriculum = build_curriculum(config, plan.facts)
     pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
+    if checkpoint is None:
+        return curriculum, pools
     parts: dict[str, Stateful] = {"curriculum": curriculum, "pools": pools}
-    state = checkpoint.state if checkpoint else {}
-    for what in parts if checkpoint else ():
+    for what, part in parts.items():
+        saved = checkpoint.part(what)
         if config.run.on_pool_change == "adapt":
-            load_adapted(parts[what], state[what], what=what)
+            load_adapted(part, saved, what=what)
         else:
-            parts[what].load_state_dict(state[what])
+            part.load_state_dict(saved)
     return curriculum, pools
 
 

@@ -21,6 +21,7 @@ from rlreason.data.problems import read_problems
 from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
 from rlreason.errors import ConfigError, DataError
+from rlreason.item_history import select_problems
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Curriculum
@@ -91,6 +92,8 @@ def preflight(config: GrpoConfig) -> Plan:
     for pool in config.pools:
         usable = check_prompts(encoder, problems[pool.name], config.prompt.max_tokens)
         train[pool.name], held_out[pool.name] = split_held_out(usable, pool.held_out)
+        if pool.select:
+            train[pool.name] = select_problems(train[pool.name], pool.select, pool.name)
     facts = {
         name: PoolFacts(size=len(problems), reward_bounds=bounds[name])
         for name, problems in train.items()

@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch, UpdateStats
+from rlreason.types import (
+    Problem,
+    RolloutGroup,
+    Score,
+    ScoredGroup,
+    TextReply,
+    TextRequest,
+    TrainBatch,
+    UpdateStats,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -161,6 +170,24 @@ class Scorer(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
+
+    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
+    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
+    then checked before anything heavy starts. What it writes is judged like any model's: by
+    grade, verdict and correction.
+    """
+
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
+        """Yield one reply per request as it is there, in any order.
+
+        A reply is stored before the next one is asked for. What fails for one request is a reply
+        with ``error``; what would fail for all of them raises ``TrainingStopped``.
+        """
+        ...
+
+
 class Learner(Protocol):
     """Holds the policy and its optimizer."""
 
@@ -213,4 +240,31 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
+        ...
+
+
+class TrialBackend(Protocol):
+    """Where the trials of a sweep run, each as a process of its own."""
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        ...
+
+    def start(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
+        ...
+
+    def ended(self) -> Mapping[str, int]:
+        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
+        ...
+
+    def stop(self) -> None:
+        """Ask every running trial to save and leave; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs, with all that it started."""
         ...

@@ -90,6 +90,13 @@ class RunFolder:
             raise
         return self
 
+    def refused_changes(self, config: BaseModel) -> str:
+        """What ``open`` would refuse to change in the run that is there, in words; or nothing."""
+        if not self.config_file.exists():
+            return ""
+        changes = config_changes(self._earlier(type(config)), config)
+        return in_words(refused_changes(changes, config))
+
     def close(self) -> None:
         """Give the folder free."""
         self._held.close()

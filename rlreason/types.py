@@ -155,6 +155,45 @@ class ScoredGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """One text to be written: a candidate solution, or a critique of one."""
+
+    key: str
+    """Unique among the requests of a call; the reply bears it."""
+    problem: Problem
+    prompt: Prompt
+    """What the writer reads, template filled in."""
+    solution: str | None = None
+    """The solution to criticise; None where a solution is asked for."""
+    sample: int = 0
+    """Counts the texts wanted for one problem, or for one solution, from 0."""
+    seed: int = 0
+    """For writers that draw at random: unrelated between requests, equal when asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextReply:
+    """What came of a TextRequest."""
+
+    key: str
+    """The request's."""
+    text: str
+    """As written; empty where there is an error."""
+    finish_reason: str = "stop"
+    """``stop``, ``length``, or the word of an endpoint for anything else."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """In the currency of the prices given; None where no price is known."""
+    attempts: int = 1
+    """Calls that were made for it, failed ones included."""
+    error: str | None = None
+    """Why there is no text, after all attempts."""
+    raw: str | None = None
+    """What came over the wire, credentials hidden; None for local writers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSequence:
     """One sequence to learn from."""
 

@@ -39,10 +39,10 @@ PLOTS = """
 [...document.querySelectorAll("script[data-plot]")].map(block => {
   const place = document.getElementById(block.dataset.plot);
   const box = place.querySelector("svg.main-svg")?.getBoundingClientRect();
-  const drawn = ".plot image, .plot path.js-line, .plot path.js-fill, .plot .point, canvas";
+  const drawn = "g image, g path.js-line, g path.js-fill, g .point, canvas";
   const marks = [...place.querySelectorAll(drawn)].filter(mark => {
     const size = mark.getBoundingClientRect();
-    return size.width > 0 || size.height > 0;
+    return !mark.closest(".legend") && (size.width > 0 || size.height > 0);
   });
   return {id: place.id, width: box?.width ?? 0, height: box?.height ?? 0, marks: marks.length};
 })

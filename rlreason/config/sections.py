@@ -105,6 +105,19 @@ class PromptSection(Section):
         return self
 
 
+class SelectionSection(Section):
+    """Keeps the best-ranked training problems of a pool; held-out ones stay as they are."""
+
+    run: str
+    """Folder of an earlier run, whose pool of the same name gives the history."""
+    by: Literal["historical_variance", "easiest", "hardest"] = "historical_variance"
+    """Variance of a problem's accuracy over its visits (1-shot RLVR), or its mean accuracy."""
+    keep: int = Field(ge=1)
+    """Problems kept."""
+    min_visits: int = Field(default=2, ge=1)
+    """How often that run must have drawn a problem; one that was drawn less is not ranked."""
+
+
 class PoolSection(Section):
     """A named source of problems with its reward."""
 
@@ -119,6 +132,8 @@ class PoolSection(Section):
     """This pool's reward; without one, ``scoring.reward``."""
     held_out: int = Field(default=64, ge=0)
     """Problems kept from training for evaluation, chosen by hash, never by order or seed."""
+    select: SelectionSection | None = None
+    """Train on a few problems alone, chosen by an earlier run's journal; null: on all."""
 
     _name = field_validator("name")(checked_name)
 
