@@ -4,8 +4,8 @@
 
 UR2 (arXiv 2508.06165) labels by the pass rate over 20 rollouts of the starting model and trains on
 7:2:1 of hard, medium and easy. Here pools are labelled, each by its first `probe` rollouts: until
-all have theirs, those that lack some share the draws. The policy learns meanwhile; for labels of
-the untouched model state ``pass_rates``. The thresholds are ours.
+all have theirs, those that lack some share the draws. The policy learns meanwhile; to avoid it
+state ``pass_rates``. The thresholds are ours.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ class Stage(BaseModel):
     shares: dict[Label, Annotated[float, Field(ge=0)]]
 
 
+UR2_MIXTURE = Stage(shares={"hard": 7, "medium": 2, "easy": 1})
+
+
 class DifficultyConfig(BaseModel):
     """Options of Difficulty."""
 
     model_config = STRICT
-
     probe: int = Field(default=20, ge=1)
     """Rollouts that label a pool."""
     pass_rates: dict[str, float] = {}
     """Pool -> pass rate in [0, 1] that is known already; it is not probed."""
     thresholds: tuple[float, float, float] = (0.05, 0.4, 0.75)
     """Lowest pass rate of ``hard``, ``medium`` and ``easy``; below all is ``very_hard``."""
-    stages: tuple[Stage, ...] = (Stage(shares={"hard": 7, "medium": 2, "easy": 1}),)
+    stages: tuple[Stage, ...] = Field(default=(UR2_MIXTURE,), min_length=1)
     """Counted from the end of the probe; the last stage goes on to the end of the run."""
     floor: Floor = 0.0
     """Share of the draws that is spread equally over all pools."""
@@ -56,8 +58,7 @@ class Difficulty:
     Config = DifficultyConfig
 
     def __init__(self, pools: Mapping[str, PoolFacts], config: DifficultyConfig) -> None:
-        self._names = pool_names(pools)
-        self._probe = Probe(pools, config.probe, config.pass_rates)
+        self._names, self._probe = pool_names(pools), Probe(pools, config.probe, config.pass_rates)
         self._pools, self._config, self._steps = dict(pools), config, 0
 
     def weights(self) -> dict[str, float]:
@@ -65,7 +66,9 @@ class Difficulty:
         shares = (self._probe.missing > 0).astype(np.float64)
         if not shares.any():
             labels = self._labels()
-            mixture = np.array([self._stage().shares.get(label, 0.0) for label in get_args(Label)])
+            ends = np.cumsum([stage.steps for stage in self._config.stages[:-1]])
+            stage = self._config.stages[int((self._steps >= ends).sum())]
+            mixture = np.array([stage.shares.get(label, 0.0) for label in get_args(Label)])
             shares = (mixture / np.bincount(labels, minlength=4).clip(min=1))[labels]
         return by_name(self._names, with_floor(proportional(shares), self._config.floor))
 
@@ -95,7 +98,3 @@ class Difficulty:
     def _labels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         thresholds = np.sort(self._config.thresholds)
         return np.searchsorted(thresholds, self._probe.rates(), side="right")
-
-    def _stage(self) -> Stage:
-        ends = np.cumsum([stage.steps for stage in self._config.stages[:-1]])
-        return self._config.stages[int((self._steps >= ends).sum())]

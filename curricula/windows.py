@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from curricula.signals import mean
 
 
 class Windows:
@@ -22,7 +19,8 @@ class Windows:
         self.seen = np.zeros(len(names), dtype=np.int64)
         """[pools] observations ever made."""
         self._length = length
-        self._recent = [deque[float](maxlen=length) for _ in names]
+        self._ring = np.zeros((len(names), length))
+        """[pools, length]; observation i of a pool stands at i modulo length, until overwritten."""
 
     @property
     def held(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -31,25 +29,39 @@ class Windows:
 
     def add(self, observations: Iterable[tuple[str, Sequence[float]]]) -> None:
         """Take in pairs of a pool and its new observations, in order."""
-        touched = set()
-        for name, values in observations:
-            position = self.index[name]
-            self._recent[position].extend(values)
-            self.seen[position] += len(values)
-            touched.add(position)
-        for position in touched:
-            self.means[position] = mean(self._recent[position])
+        touched = {self._push(self.index[name], values) for name, values in observations}
+        self._average(sorted(touched))
 
     def state(self) -> dict[str, dict[str, Any]]:
-        """Pool -> its window and count; JSON keeps each float to the bit."""
+        """Pool -> its window, oldest first, and count; JSON keeps each float to the bit."""
         return {
-            name: {"recent": list(self._recent[position]), "seen": int(self.seen[position])}
-            for name, position in self.index.items()
+            name: {
+                "recent": self._ring[position, self._places(position, int(held))].tolist(),
+                "seen": int(self.seen[position]),
+            }
+            for (name, position), held in zip(self.index.items(), self.held, strict=True)
         }
 
     def load(self, saved: Mapping[str, Mapping[str, Any]]) -> None:
         """Continue from ``state`` of the same pools; a shorter window keeps the newest."""
+        self._ring[:] = 0.0
         for name, position in self.index.items():
-            self._recent[position] = deque(saved[name]["recent"], maxlen=self._length)
-            self.seen[position] = saved[name]["seen"]
-            self.means[position] = mean(self._recent[position])
+            recent = saved[name]["recent"]
+            self.seen[position] = saved[name]["seen"] - len(recent)
+            self._push(position, recent)
+        self._average(list(self.index.values()))
+
+    def _push(self, position: int, values: Sequence[float]) -> int:
+        self.seen[position] += len(values)
+        newest = values[-self._length :]
+        self._ring[position, self._places(position, len(newest))] = newest
+        return position
+
+    def _places(self, position: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Where the newest ``count`` observations of a pool stand, oldest first."""
+        end = int(self.seen[position])
+        return np.arange(end - count, end) % self._length
+
+    def _average(self, positions: list[int]) -> None:
+        sums = self._ring[positions].sum(axis=1)
+        self.means[positions] = sums / np.maximum(self.held[positions], 1)
