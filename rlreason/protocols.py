@@ -70,9 +70,9 @@ class GroupReward(Protocol):
 class Curriculum(Protocol):
     """Decides how often each pool is drawn. Deterministic: chance lives in the pools alone.
 
-    Built as ``cls(pool_sizes, config)`` where ``pool_sizes`` maps each pool, in the order of the
-    recipe, to its number of training problems, and ``config`` is ``cls.Config`` filled from the
-    recipe's ``curriculum`` section.
+    Built as ``cls(pools, config)`` where ``pools`` maps each pool, in the order of the recipe, to
+    its ``PoolFacts``, and ``config`` is ``cls.Config`` filled from the recipe's ``curriculum``
+    section.
     """
 
     def weights(self) -> dict[str, float]:
@@ -84,7 +84,12 @@ class Curriculum(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that ``weights`` depends on, as JSON-ready values."""
+        """All that ``weights`` depends on, as JSON-ready values.
+
+        What belongs to one pool stands in ``pools`` under the pool's name. With that a run can
+        continue after ``run.on_pool_change = adapt``: a kept pool keeps its entry, and a new one
+        gets the entry that it has in a curriculum that has seen nothing.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -235,4 +240,31 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
+        ...
+
+
+class TrialBackend(Protocol):
+    """Where the trials of a sweep run, each as a process of its own."""
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        ...
+
+    def start(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
+        ...
+
+    def ended(self) -> Mapping[str, int]:
+        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
+        ...
+
+    def stop(self) -> None:
+        """Ask every running trial to save and leave; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs, with all that it started."""
         ...

@@ -6,6 +6,7 @@ Index ``t`` of any per-token field describes ``token_ids[t]`` itself. No torch h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
@@ -47,6 +48,26 @@ class Problem:
     def key(self) -> str:
         """``pool/id``: names the problem in logs and messages."""
         return f"{self.pool}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFacts:
+    """What a curriculum is told of a pool before the first step."""
+
+    size: int
+    """Training problems."""
+    reward_bounds: tuple[float, float]
+    """Lowest and highest value of the reward that scores it in training."""
+
+    def __post_init__(self) -> None:
+        low, high = self.reward_bounds
+        if self.size < 0 or not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"a pool needs size >= 0 and bounds low < high, got {self!r}")
+
+    def scaled(self, reward: float) -> float:
+        """``reward`` as a share of the way from the lowest to the highest value."""
+        low, high = self.reward_bounds
+        return (reward - low) / (high - low)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

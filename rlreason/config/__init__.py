@@ -19,7 +19,9 @@ from rlreason.config.sections import (
     RunSection,
     ScoringSection,
     Section,
+    SelectionSection,
 )
+from rlreason.config.sweep import SweepConfig, TrialResourcesSection
 from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
@@ -39,6 +41,9 @@ __all__ = [
     "RunSection",
     "ScoringSection",
     "Section",
+    "SelectionSection",
+    "SweepConfig",
     "TeacherSection",
+    "TrialResourcesSection",
     "WriterSection",
 ]
