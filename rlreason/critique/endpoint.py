@@ -34,8 +34,6 @@ MAX_FAILED_IN_A_ROW = 20
 _LEAST_SECRET = 8
 """Shorter keys are no secrets but words such as "none", which texts may well hold."""
 
-_Tasks = set[asyncio.Task[TextReply | None]]
-
 
 class EndpointWriter:
     """Keeps ``protocols.Writer``.
@@ -114,34 +112,44 @@ class _Session:
         self, runner: asyncio.Runner, requests: Sequence[TextRequest]
     ) -> Iterator[TextReply]:
         """Yield replies as they come in; nothing else happens while one is being stored."""
-        pending = runner.run(self._begin(requests))
+        tasks = runner.run(self._begin(requests))
         try:
-            while pending:
-                done, pending = runner.run(_first_of(pending))
-                for reply in filter(None, [task.result() for task in done]):
-                    yield reply
+            for _ in requests:
+                result = runner.run(self._results.get())
+                if isinstance(result, Exception):
+                    raise result
+                if result is not None:
+                    yield result
                     # Stored, so its place is free for another call: a killed run loses, and
                     # pays twice, ``concurrency`` calls at most.
                     self._turn.release()
         finally:
-            runner.run(self._end(pending))
+            runner.run(self._end(tasks))
 
-    async def _begin(self, requests: Sequence[TextRequest]) -> _Tasks:
+    async def _begin(self, requests: Sequence[TextRequest]) -> list[asyncio.Task[None]]:
         """Start a task for every request; ``concurrency`` of them call at the same time."""
         self._turn = asyncio.Semaphore(self._section.concurrency)
+        self._results: asyncio.Queue[TextReply | Exception | None] = asyncio.Queue()
         self._client = httpx.AsyncClient(
             headers={} if self._key is None else {"Authorization": f"Bearer {self._key}"},
             timeout=None,  # a total limit is set around each call
             limits=httpx.Limits(max_connections=None),
+            trust_env=not _is_loopback(self._url),  # no proxy leads to a server on this machine
         )
-        return {asyncio.create_task(self._reply(request)) for request in requests}
+        return [asyncio.create_task(self._deliver(request)) for request in requests]
 
-    async def _end(self, pending: _Tasks) -> None:
+    async def _end(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Abandon what is under way and close the connections."""
-        for task in pending:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
+
+    async def _deliver(self, request: TextRequest) -> None:
+        try:
+            self._results.put_nowait(await self._reply(request))
+        except Exception as error:  # raised again where the results are read
+            self._results.put_nowait(error)
 
     async def _reply(self, request: TextRequest) -> TextReply | None:
         """The reply after as many calls as it takes; None if the session gave up before it."""
@@ -258,5 +266,6 @@ class _Session:
         return redact_text(self._without_key(text))
 
 
-async def _first_of(pending: _Tasks) -> tuple[_Tasks, _Tasks]:
-    return await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+def _is_loopback(url: str) -> bool:
+    host = httpx.URL(url).host
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -156,6 +156,9 @@ def test_a_line_that_a_kill_tore_is_dropped_and_the_others_kept(tmp_path: Path) 
     assert len(made(tmp_path, named("one", writer)).candidates) == 6
     assert len(writer.asked) == 1
     assert len(path.read_text().splitlines()) == 6
+    third = ListWriter([RIGHT])
+    made(tmp_path, named("one", third))
+    assert third.starts == 0
 
 
 def test_a_store_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -1,26 +1,23 @@
 """The endpoint writer against a real server on loopback that does all that servers do."""
 
-import json
-import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from chat_server import KEY, VARIABLE, ChatServer, Response, chat, html, serving
-from critique_parts import JUDGE, candidate, judge, named, problem, writing
+from critique_parts import problem
 
 from rlreason.config import TeacherSection
-from rlreason.critique.artifacts import Provenance, write_rows
-from rlreason.critique.critiques import collect_responses
+from rlreason.critique import endpoint
 from rlreason.critique.endpoint import MAX_FAILED_IN_A_ROW, EndpointWriter
-from rlreason.critique.filter import filter_critiques, funnel
-from rlreason.critique.records import CritiqueExample, TeacherResponse
 from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.types import TextReply, TextRequest
 
-RIGHT, WRONG = r"\boxed{632}", r"\boxed{522}"
 TRUE = r"It is \boxed{632}." "\nConclusion: wrong [END]"
+
+
+PATIENCE_S = 1.0
+"""Long enough for a busy machine's loopback; only tests of silence wait for it."""
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +117,7 @@ def test_what_may_heal_is_asked_again(fault: str) -> None:
         return FAULTS[fault]() if before == 0 else chat(TRUE)
 
     with serving(script) as server:
-        reply = replies_of(teacher(server, timeout_s=0.3), "a")["a"]
+        reply = replies_of(teacher(server, timeout_s=PATIENCE_S), "a")["a"]
     assert (reply.text, reply.error, reply.attempts) == (TRUE, None, 2)
 
 
@@ -130,11 +127,12 @@ def test_what_does_not_heal_is_an_error_after_all_attempts(fault: str) -> None:
         return FAULTS[fault]() if prompt == "bad" else chat(TRUE)
 
     with serving(script) as server:
-        replies = replies_of(teacher(server, timeout_s=0.1), "bad", "good")
-        assert server.prompts == {"bad": 3, "good": 1}
+        writer = teacher(server, timeout_s=PATIENCE_S, max_attempts=2)
+        replies = replies_of(writer, "bad", "good")
+        assert server.prompts == {"bad": 2, "good": 1}
     assert replies["good"].text == TRUE
     assert replies["bad"].error
-    assert (replies["bad"].text, replies["bad"].attempts) == ("", 3)
+    assert (replies["bad"].text, replies["bad"].attempts) == ("", 2)
     assert KEY not in repr(replies)
 
 
@@ -196,11 +194,70 @@ def test_a_dead_endpoint_is_noticed_before_every_text_failed() -> None:
         assert len(server.calls) < 2 * MAX_FAILED_IN_A_ROW
 
 
+def test_failures_between_successes_are_no_dead_endpoint() -> None:
+    def script(prompt: str, before: int) -> Response:
+        return chat(TRUE) if int(prompt) % 10 == 0 else Response(400, "no")
+
+    with serving(script) as server:
+        writer = teacher(server, concurrency=1)
+        replies = replies_of(writer, *map(str, range(3 * MAX_FAILED_IN_A_ROW)))
+    assert sum(reply.error is not None for reply in replies.values()) > MAX_FAILED_IN_A_ROW
+
+
+def test_a_key_that_comes_back_in_disguise_is_hidden_all_the_same() -> None:
+    disguised = "".join(f"\\u{ord(char):04x}" for char in KEY)
+    response = chat("KEY [END]")
+    response = response._replace(body=response.body.replace("KEY", disguised))
+    with serving(lambda prompt, before: response) as server:
+        reply = replies_of(teacher(server), "a")["a"]
+    assert reply.text == "[hidden] [END]"
+
+
 def test_no_server_at_all_is_an_error_of_each_text() -> None:
     with serving(lambda prompt, before: chat(TRUE)) as server:
         pass
     replies = replies_of(teacher(server), "a")
     assert "ConnectError" in str(replies["a"].error)
+
+
+def test_a_rate_limit_does_not_use_up_attempts_but_is_not_met_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def script(prompt: str, before: int) -> Response:
+        limited = Response(429, "slow down", {"Retry-After-Ms": "0"})
+        return limited if before < 6 or prompt == "bad" else chat(TRUE)
+
+    monkeypatch.setattr(endpoint, "MAX_LIMITED", 9)
+    with serving(script) as server:
+        replies = replies_of(teacher(server, max_attempts=1), "good", "bad")
+        assert server.prompts == {"good": 7, "bad": 9}
+    assert (replies["good"].text, replies["good"].attempts) == (TRUE, 7)
+    assert "HTTP 429" in str(replies["bad"].error)
+
+
+def test_a_limit_holds_the_calls_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[float] = []
+    monkeypatch.setattr(endpoint.Gate, "close_for", lambda gate, seconds: closed.append(seconds))
+    used_up = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "7s"}
+    first = Response(429, "", {"Retry-After": "3"})
+    with serving(lambda prompt, before: chat(TRUE, **used_up) if before else first) as server:
+        replies_of(teacher(server), "a")
+    assert closed == [3.0, 7.0]
+
+
+def test_an_endless_response_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MAX_RESPONSE_BYTES", 1000)
+    with serving(lambda prompt, before: chat("x" * 2000)) as server:
+        reply = replies_of(teacher(server), "a")["a"]
+        assert len(server.calls) == 1
+    assert "more than 1000 bytes" in str(reply.error)
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    assert replies_of(teacher(server), "a")["a"].text == TRUE
 
 
 def test_never_more_calls_at_once_than_asked_for(server: ChatServer) -> None:
@@ -226,57 +283,3 @@ def test_a_key_is_asked_for_by_the_name_of_its_variable(
     with pytest.raises(ConfigError, match="one word") as caught:
         teacher(server).check()
     assert "two words" not in str(caught.value)
-
-
-def test_every_item_of_a_bad_day_is_accounted_for_and_no_file_holds_the_key(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    echo = f"The header was {KEY}.\nConclusion: wrong [END]"
-    days: list[list[Response]] = [
-        [chat(TRUE)],
-        [Response(429, "", {"Retry-After": "0"}), chat(TRUE)],
-        [Response(500, KEY), Response(200, chat(TRUE).body[:30]), chat(TRUE)],
-        [Response(silent=True), chat(TRUE)],
-        [html(), html(), html()],
-        [chat(r"\boxed{632}" "\nConclusion: right [END]")],
-        [chat(r"\boxed{7}" "\nConclusion: wrong [END]")],
-        [chat("Conclusion: right\nConclusion: wrong [END]")],
-        [chat("It is wrong.")],
-        [chat(TRUE, "length")],
-        [chat(echo)],
-        [Response(400, f"no {KEY}")],
-    ]
-    texts = [f"{number}: {WRONG}" for number in range(len(days))]
-    candidates = [candidate(text, False, sample=n) for n, text in enumerate(texts)]
-
-    def script(prompt: str, before: int) -> Response:
-        number = int(prompt.rpartition("S: ")[2].partition(":")[0])
-        return days[number][before]
-
-    with serving(script) as server:
-        writer = teacher(server, timeout_s=0.5)
-        responses = collect_responses(
-            candidates, [named("gpt", writer)], template=JUDGE, writing=writing(tmp_path)
-        )
-        assert len(server.calls) == sum(map(len, days))
-    examples = filter_critiques(candidates, responses, judge=judge())
-    [row] = funnel(examples)
-    assert row.responses == len(days) == row.kept + sum(row.dropped.values())
-    assert row.kept == 4
-    assert row.dropped == {
-        "error": 2,
-        "wrong_verdict": 1,
-        "wrong_correction": 2,
-        "no_verdict": 2,
-        "truncated": 1,
-    }
-    origin = Provenance(stage="critiques", input_hash="x")
-    write_rows(tmp_path / "responses.parquet", responses, TeacherResponse, origin)
-    write_rows(tmp_path / "examples.parquet", examples, CritiqueExample, origin)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == 3
-    for path in files:
-        assert KEY.encode() not in path.read_bytes()
-    assert KEY not in json.dumps([str(e) for e in examples])
-    assert KEY not in caplog.text
