@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch, UpdateStats
+from rlreason.types import (
+    Problem,
+    RolloutGroup,
+    Score,
+    ScoredGroup,
+    TextReply,
+    TextRequest,
+    TrainBatch,
+    UpdateStats,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,9 +70,9 @@ class GroupReward(Protocol):
 class Curriculum(Protocol):
     """Decides how often each pool is drawn. Deterministic: chance lives in the pools alone.
 
-    Built as ``cls(pool_sizes, config)`` where ``pool_sizes`` maps each pool, in the order of the
-    recipe, to its number of training problems, and ``config`` is ``cls.Config`` filled from the
-    recipe's ``curriculum`` section.
+    Built as ``cls(pools, config)`` where ``pools`` maps each pool, in the order of the recipe, to
+    its ``PoolFacts``, and ``config`` is ``cls.Config`` filled from the recipe's ``curriculum``
+    section.
     """
 
     def weights(self) -> dict[str, float]:
@@ -75,7 +84,12 @@ class Curriculum(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that ``weights`` depends on, as JSON-ready values."""
+        """All that ``weights`` depends on, as JSON-ready values.
+
+        What belongs to one pool stands in ``pools`` under the pool's name. With that a run can
+        continue after ``run.on_pool_change = adapt``: a kept pool keeps its entry, and a new one
+        gets the entry that it has in a curriculum that has seen nothing.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -153,6 +167,24 @@ class Scorer(Protocol):
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
+        ...
+
+
+class Writer(Protocol):
+    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
+
+    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
+    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
+    then checked before anything heavy starts. What it writes is judged like any model's: by
+    grade, verdict and correction.
+    """
+
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
+        """Yield one reply per request as it is there, in any order.
+
+        A reply is stored before the next one is asked for. What fails for one request is a reply
+        with ``error``; what would fail for all of them raises ``TrainingStopped``.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from rlreason.algorithms.batching import make_train_batches
 from rlreason.checkpoint import Checkpointer
 from rlreason.clock import Clock
 from rlreason.config import GrpoConfig
+from rlreason.draw_history import DrawHistory
 from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
 from rlreason.evaluate import Evaluator
 from rlreason.faults import fault_point
@@ -46,6 +47,7 @@ class Run:
     """Version of the weights that learner and engine hold."""
     pools: ProblemPools
     curriculum: Curriculum
+    draws: DrawHistory
     engine: RolloutEngine
     scorer: Scorer
     bounds: Mapping[str, tuple[float, float]]
@@ -101,7 +103,7 @@ def train(run: Run) -> None:
             # 6. What happened; then what must survive a crash.
             with clock.phase("record"):
                 fault_point("record", step)
-                record(run, step, scored, update, terms, clock, replayed=replayed)
+                record(run, step, scored, update, (weights, terms), clock, replayed=replayed)
             with clock.phase("evaluate"):
                 evaluate_if_due(run, step + 1)
             with clock.phase("checkpoint"):
@@ -200,21 +202,23 @@ def record(
     step: int,
     scored: Sequence[ScoredGroup],
     update: UpdateStats | None,
-    terms: Mapping[str, Mapping[str, float]],
+    mix: tuple[Mapping[str, float], Mapping[str, Mapping[str, float]]],
     clock: Clock,
     *,
     replayed: bool,
 ) -> None:
-    """Write the step's one line of metrics."""
+    """Write the step's one line of metrics; ``mix`` is the weights drawn by and their terms."""
+    weights, terms = mix
     metrics = summarize(
         step=step,
         version=step,
         replayed=replayed,
-        weights={pool: values["weight"] for pool, values in terms.items()},
+        weights=weights,
         scored=scored,
         update=update,
         curriculum_terms=terms,
         bounds=run.bounds,
+        use=run.draws.observe(scored),
         phase_s=clock.seconds,
         step_s=clock.total,
     )
@@ -248,5 +252,9 @@ def save_if_due(run: Run, version: int, *, now: bool) -> None:
     """Save at the interval, at the end, and ``now`` if the run is about to leave."""
     section = run.config.run
     if now or version % section.checkpoint_every == 0 or version == section.steps:
-        state = {"curriculum": run.curriculum.state_dict(), "pools": run.pools.state_dict()}
+        state = {
+            "curriculum": run.curriculum.state_dict(),
+            "pools": run.pools.state_dict(),
+            "draws": run.draws.state_dict(),
+        }
         run.checkpointer.save(version, learner=run.learner, state=state)

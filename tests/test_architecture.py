@@ -18,8 +18,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "build_sweep", "preflight", "doctor_trial"}
-"""What puts adapters together: the builds, their first half, and the doctor's trials."""
+COMPOSERS = {"build", "build_sweep", "build_writers", "preflight", "doctor_trial", "writer_process"}
+"""What puts adapters together: the builds, their first half, the doctor's trials, and the process
+of a local writer of candidates and critiques."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},

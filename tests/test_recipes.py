@@ -1,5 +1,7 @@
 """Every shipped recipe: it parses, says what it is, and keeps what its comment promises."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from rlreason.config_file import RECIPES, load_config, load_sweep, shipped_recip
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
 from rlreason.data.sources import open_source
-from rlreason.errors import ConfigError
+from rlreason.models import resolve_model
 from rlreason.preflight import preflight
 from rlreason.sweep.plan import make_plan
 from rlreason.types import Problem
@@ -94,18 +96,26 @@ def test_the_dump_recipe_has_the_papers_settings() -> None:
     assert (config.learner.learning_rate, config.learner.schedule) == (1e-6, "constant")
     assert config.learner.max_grad_norm == 1.0
     assert (config.evaluation.every, config.evaluation.samples) == (10, 0)
-    assert config.curriculum.options == {"window": 300, "temperature": 0.1}
+    assert config.curriculum.options == {"setting": "paper", "window": 300, "temperature": 0.1}
 
 
-def test_the_dump_recipe_passes_its_dry_run_with_few_small_puzzles() -> None:
+def test_the_dump_recipe_passes_its_dry_run_with_few_small_puzzles(tmp_path: Path) -> None:
     pytest.importorskip("reasoning_gym")
-    few = [f"pools.kk{count}.options={{n_people: 3, size: 30}}" for count in range(3, 15)]
-    few += [f"pools.kk{count}.held_out=4" for count in range(3, 15)]
-    # The shipped model stands in for the one of the hub; its text is cut to what it takes.
-    small = ["model.path=tiny-arithmetic", "rollout.max_completion_tokens=16", "prompt.system=x"]
-    config = load_config("kk_dump.yaml", [*few, *small])
-    with pytest.raises(ConfigError, match=r"max_completion_tokens.*the model takes"):
-        preflight(config)  # all else is fine: this is the last check
+    few = [f"pools.kk{count}.options={{n_people: 3, size: 12}}" for count in range(3, 15)]
+    few += [f"pools.kk{count}.held_out=2" for count in range(3, 15)]
+    small = [f"model.path={long_model(tmp_path)}", "prompt.system=null"]
+    plan = preflight(load_config("kk_dump.yaml", [*few, *small]))
+    assert [len(problems) for problems in plan.train.values()] == [10] * 12
+    assert plan.max_len > 20480
+
+
+def long_model(folder: Path) -> Path:
+    """The shipped model as if it took long texts; a recipe's own may be on a hub."""
+    model = folder / "long"
+    shutil.copytree(resolve_model("tiny-arithmetic"), model)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 32768}))
+    return model
 
 
 def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
@@ -121,6 +131,19 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
     assert config.scoring.reward is not None
     assert config.scoring.reward.use == "rewards.knights_knaves:KnightsKnaves"
     assert all(tag in str(config.prompt.system) for tag in ("<think>", "</answer>"))
+
+
+def test_the_gpu_recipe_passes_every_check_before_its_heavy_start(tmp_path: Path) -> None:
+    pytest.importorskip("reasoning_gym")
+    few = [f"pools.kk{n}.options.size={8 if n < 9 else 3}" for n in range(3, 15)]
+    held_out = [f"pools.kk{n}.held_out=1" for n in range(3, 15)]
+    overrides = [f"model.path={long_model(tmp_path)}", "prompt.system=null", *few, *held_out]
+    plan = preflight(load_config("grpo_qwen_math.yaml", overrides))
+    assert [len(plan.train[f"kk{n}"]) for n in (3, 14)] == [7, 2]
+    assert plan.max_len > 4096
+    assert {reward.use for reward in plan.rewards.values()} == {
+        "rewards.knights_knaves:KnightsKnaves"
+    }
 
 
 def test_the_smollm2_recipe_holds_pairs_of_digits_out_of_all_its_pools_alike() -> None:

@@ -6,6 +6,7 @@ The fakes are plain classes that write down what was asked of them.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from rlreason.alarms import Alarms
 from rlreason.algorithms.advantages import group_normalized
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
+from rlreason.draw_history import DrawHistory
 from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
 from rlreason.journal import Journal
 from rlreason.recorder import Recorder
@@ -54,7 +56,7 @@ class World:
         return {"pool": 1.0}
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        return {"pool": {"weight": 1.0}}
+        return {"pool": {}}
 
     def observe(self, groups: Sequence[ScoredGroup]) -> None:
         self.calls.append(f"observe {len(groups)}")
@@ -141,6 +143,7 @@ def make_run(world: World, folder: Path, steps: int = 3, start: int = 0) -> Run:
         start_step=start,
         pools=fakes,
         curriculum=fakes,
+        draws=DrawHistory({"pool": 10}),
         engine=fakes,
         scorer=fakes,
         bounds={"pool": (0.0, 1.0)},
@@ -211,6 +214,10 @@ def test_a_journaled_step_is_learned_again_but_not_sampled_again(tmp_path: Path)
     assert learned == ["learn 0", "learn 1", "learn 2"]
     assert (again.learned, again.observed) == (3, 6)
     assert num_rows(tmp_path) == 3
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    pools = [json.loads(line)["pools"]["pool"] for line in lines]
+    assert [pool["draws_so_far"] for pool in pools] == [2, 4, 6]
+    assert [pool["tokens_so_far"] for pool in pools] == [8, 16, 24]
 
 
 def _fail_at(world: World, version: int) -> Any:

@@ -19,8 +19,10 @@ from rlreason.config.sections import (
     RunSection,
     ScoringSection,
     Section,
+    SelectionSection,
 )
 from rlreason.config.sweep import SweepConfig, TrialResourcesSection
+from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -33,11 +35,15 @@ __all__ = [
     "ModelSection",
     "PluginConfig",
     "PoolSection",
+    "PriceSection",
     "PromptSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",
     "Section",
+    "SelectionSection",
     "SweepConfig",
+    "TeacherSection",
     "TrialResourcesSection",
+    "WriterSection",
 ]

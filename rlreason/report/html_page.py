@@ -44,7 +44,7 @@ def render_page(template: str, values: Mapping[str, Any]) -> str:
         "version": __version__,
         "policy": _policy(scripts),
         "scripts": [Markup(script) for script in scripts],
-        "plot_json": _plot_json,
+        "plot_json": plot_json,
     }
     return environment.get_template(template).render(shared | dict(values))
 
@@ -68,7 +68,7 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _plot_json(chart: Chart) -> Markup:
+def plot_json(chart: Chart) -> Markup:
     """The figure as JSON that cannot end the script element it stands in."""
     text = json.dumps(chart.figure, allow_nan=False, separators=(",", ":"))
     for char in "<>&":
