@@ -63,7 +63,6 @@ Then your own:
 """,
 )
 app.add_typer(reward_app, name="reward")
-app.command()(sweep)
 
 
 @app.callback(invoke_without_command=True)
@@ -135,6 +134,9 @@ def evaluate(
     _show_accuracy(folder, evaluate_checkpoint(folder, checkpoint))
 
 
+app.command()(sweep)
+
+
 @app.command()
 def report(
     run: Annotated[str, typer.Argument(help="A run's or a sweep's name, or its folder.")],
@@ -183,7 +185,7 @@ def init(
     if recipe is None:
         for name, path in shipped.items():
             title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            print(f"{name:<22} {title}")
+            print(f"{name:<26} {title}")
         return
     name = recipe if recipe in shipped else f"{recipe}.yaml"
     source = shipped[name] if name in shipped else find_recipe(recipe)
