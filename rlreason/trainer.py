@@ -7,13 +7,11 @@ Policy version v is the weights after v steps; step s samples from version s and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from rlreason.algorithms.batching import make_train_batches
+from rlreason.algorithms.advantages import with_advantages
+from rlreason.algorithms.batching import BatchRules, make_train_batches
 from rlreason.checkpoint import Checkpointer
 from rlreason.clock import Clock
 from rlreason.config import GrpoConfig
@@ -32,7 +30,7 @@ from rlreason.protocols import (
     WeightPublisher,
 )
 from rlreason.recorder import Recorder
-from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, UpdateStats
+from rlreason.types import Problem, ScoredGroup, UpdateStats
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +48,6 @@ class Run:
     scorer: Scorer
     bounds: Mapping[str, tuple[float, float]]
     """Pool -> bounds of its training reward."""
-    advantage: Callable[[Tensor, Tensor], Tensor]
-    """(rewards, counted), both [groups, group_size] -> advantages of that shape."""
     learner: Learner
     publisher: WeightPublisher
     journal: Journal
@@ -147,23 +143,7 @@ def sample(run: Run, step: int, problems: Sequence[Problem], clock: Clock) -> li
             f"{sorted(versions)}; nothing was learned from this step. The publication of version "
             f"{step} did not reach the engine"
         )
-    return with_advantages(pairs, run.advantage)
-
-
-def with_advantages(
-    pairs: Sequence[tuple[RolloutGroup, tuple[Score, ...]]],
-    advantage: Callable[[Tensor, Tensor], Tensor],
-) -> list[ScoredGroup]:
-    """Compare each score with its group."""
-    rewards = torch.tensor(
-        [[score.value for score in scores] for _, scores in pairs], dtype=torch.float64
-    )
-    counted = torch.tensor([[score.outcome != "infra" for score in scores] for _, scores in pairs])
-    advantages = advantage(rewards, counted).tolist()
-    return [
-        ScoredGroup(group=group, scores=scores, advantages=tuple(values))
-        for (group, scores), values in zip(pairs, advantages, strict=True)
-    ]
+    return with_advantages(pairs, run.config.algorithm)
 
 
 def replay(entry: JournalEntry, problems: Sequence[Problem]) -> list[ScoredGroup]:
@@ -187,9 +167,7 @@ def learn(run: Run, step: int, scored: Sequence[ScoredGroup]) -> UpdateStats | N
     """Update the policy; None when no group has anything to learn from."""
     algorithm = run.config.algorithm
     batches = make_train_batches(
-        scored,
-        updates=algorithm.updates_per_step,
-        keep_without_signal=algorithm.kl > 0 or algorithm.entropy_bonus > 0,
+        scored, updates=algorithm.updates_per_step, rules=BatchRules.of(algorithm)
     )
     fault_point("learn", step)
     return run.learner.update(batches, step=step) if batches else None

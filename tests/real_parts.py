@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlreason.algorithms.advantages import group_normalized
+from rlreason.algorithms.advantages import with_advantages
 from rlreason.algorithms.batching import make_train_batches
 from rlreason.cluster.inline import prepare_process
 from rlreason.config import ClusterSection, GrpoConfig, PromptSection
@@ -18,7 +18,6 @@ from rlreason.learner.deepspeed_learner import DeepSpeedLearner
 from rlreason.learner.policy import load_model
 from rlreason.models import resolve_model
 from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
-from rlreason.trainer import with_advantages
 from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch
 
 MODEL = resolve_model("tiny-arithmetic")
@@ -80,7 +79,7 @@ def scored_by_tokens(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         (group, tuple(Score(value=float(sum(r.completion_ids))) for r in group.rollouts))
         for group in ordered
     ]
-    return with_advantages(pairs, group_normalized)
+    return with_advantages(pairs, CONFIG.algorithm)
 
 
 def sample_batch(engine: VllmEngine, step: int, count: int = 4) -> list[TrainBatch]:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import group_normalized
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
 from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
@@ -144,7 +143,6 @@ def make_run(world: World, folder: Path, steps: int = 3, start: int = 0) -> Run:
         engine=fakes,
         scorer=fakes,
         bounds={"pool": (0.0, 1.0)},
-        advantage=group_normalized,
         learner=fakes,
         publisher=fakes,
         journal=Journal(folder / "steps"),
