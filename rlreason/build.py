@@ -15,6 +15,7 @@ from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
 from rlreason.controls import Controls
 from rlreason.data.pools import Pools
+from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
@@ -56,10 +57,12 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         curriculum = build_curriculum(config, plan.train)
         pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
         controls = Controls(config.algorithm)
+        draws = DrawHistory(pools.sizes)
         if checkpoint:
-            curriculum.load_state_dict(checkpoint.state["curriculum"])
-            pools.load_state_dict(checkpoint.state["pools"])
-            controls.load_state_dict(checkpoint.state["controls"])
+            curriculum.load_state_dict(checkpoint.part("curriculum"))
+            pools.load_state_dict(checkpoint.part("pools"))
+            draws.load_state_dict(checkpoint.part("draws"))
+            controls.load_state_dict(checkpoint.part("controls"))
         learner, engine, publisher = _start_inline(config, plan, checkpoint)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
@@ -69,6 +72,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             start_step=start,
             pools=pools,
             curriculum=curriculum,
+            draws=draws,
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,

@@ -10,6 +10,7 @@ from torch import Tensor
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
 from rlreason.controls import Controls
+from rlreason.draw_history import DrawHistory
 from rlreason.evaluate import Evaluator
 from rlreason.journal import Journal
 from rlreason.protocols import (
@@ -32,6 +33,7 @@ class Run:
     """Version of the weights that learner and engine hold."""
     pools: ProblemPools
     curriculum: Curriculum
+    draws: DrawHistory
     engine: RolloutEngine
     scorer: Scorer
     bounds: Mapping[str, tuple[float, float]]

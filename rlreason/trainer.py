@@ -64,7 +64,7 @@ def train(run: Run) -> None:
             # 6. What happened; then what must survive a crash.
             with clock.phase("record"):
                 fault_point("record", step)
-                record(run, step, obtained, update, terms, control, clock)
+                record(run, step, obtained, update, (weights, terms), control, clock)
             with clock.phase("evaluate"):
                 evaluate_if_due(run, step + 1)
             with clock.phase("checkpoint"):
@@ -95,22 +95,24 @@ def record(
     step: int,
     obtained: Obtained,
     update: UpdateStats | None,
-    terms: Mapping[str, Mapping[str, float]],
+    mix: tuple[Mapping[str, float], Mapping[str, Mapping[str, float]]],
     control: ControlMetrics | None,
     clock: Clock,
 ) -> None:
-    """Write the step's one line of metrics."""
+    """Write the step's one line of metrics; ``mix`` is the weights drawn by and their terms."""
+    weights, terms = mix
     metrics = summarize(
         step=step,
         version=step,
         replayed=obtained.replayed,
-        weights={pool: values["weight"] for pool, values in terms.items()},
+        weights=weights,
         scored=obtained.scored,
         update=update,
         refill=obtained.refill,
         control=control,
         curriculum_terms=terms,
         bounds=run.bounds,
+        use=run.draws.observe(obtained.scored),
         phase_s=clock.seconds,
         step_s=clock.total,
     )
@@ -147,6 +149,7 @@ def save_if_due(run: Run, version: int, *, now: bool) -> None:
         state = {
             "curriculum": run.curriculum.state_dict(),
             "pools": run.pools.state_dict(),
+            "draws": run.draws.state_dict(),
             "controls": run.controls.state_dict(),
         }
         run.checkpointer.save(version, learner=run.learner, state=state)

@@ -12,11 +12,13 @@ from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
 from rlreason.controls import Controls
+from rlreason.draw_history import DrawHistory
 from rlreason.journal import Journal
 from rlreason.recorder import Recorder
 from rlreason.run import Run
 from rlreason.types import (
     Coefficients,
+    Outcome,
     Problem,
     Rollout,
     RolloutGroup,
@@ -68,7 +70,7 @@ class World:
         return {"pool": 1.0}
 
     def metrics(self) -> dict[str, dict[str, float]]:
-        return {"pool": {"weight": 1.0}}
+        return {"pool": {}}
 
     def observe(self, groups: Sequence[ScoredGroup]) -> None:
         self.calls.append(f"observe {len(groups)}")
@@ -197,6 +199,7 @@ def make_run(
         start_step=start,
         pools=fakes,
         curriculum=fakes,
+        draws=DrawHistory({"pool": 10}),
         engine=fakes,
         scorer=fakes,
         bounds={"pool": (0.0, 1.0)},
@@ -209,3 +212,7 @@ def make_run(
         evaluator=None,
         recorder=Recorder(folder, sinks=[], display=fakes, alarms=Alarms()),
     )
+
+
+def make_score(value: float, outcome: Outcome = "ok", **parts: float) -> Score:
+    return Score(value=value, outcome=outcome, parts=parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,10 @@ def test_a_journaled_step_is_learned_again_but_not_sampled_again(tmp_path: Path)
     assert learned == ["learn 0", "learn 1", "learn 2"]
     assert (again.learned, again.observed) == (3, 6)
     assert num_rows(tmp_path) == 3
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    pools = [json.loads(line)["pools"]["pool"] for line in lines]
+    assert [pool["draws_so_far"] for pool in pools] == [2, 4, 6]
+    assert [pool["tokens_so_far"] for pool in pools] == [8, 16, 24]
 
 
 def _fail_at(world: World, version: int) -> Any:
