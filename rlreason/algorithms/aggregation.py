@@ -6,8 +6,7 @@ out because its gradient is zero), so the parts of a split add up to the whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -68,25 +67,47 @@ def constant(values: Tensor, denominators: Denominators, tokens_per_sequence: in
     return values.sum() / (denominators.num_sequences * tokens_per_sequence)
 
 
-def _constant(
+class Aggregation(Protocol):
+    """What ``AGGREGATIONS`` holds."""
+
+    def __call__(
+        self,
+        values: Tensor,
+        *,
+        loss_mask: Tensor,
+        sequences: Sequences,
+        denominators: Denominators,
+        options: AlgorithmSection,
+    ) -> Tensor:
+        """[] from [tokens]."""
+        ...
+
+
+def _token_mean(values: Tensor, *, denominators: Denominators, **_: Any) -> Tensor:
+    return token_mean(values, denominators)
+
+
+def _sequence_mean(
     values: Tensor,
+    *,
     loss_mask: Tensor,
     sequences: Sequences,
     denominators: Denominators,
-    options: AlgorithmSection,
+    **_: Any,
 ) -> Tensor:
-    del loss_mask, sequences
+    return sequence_mean(values, loss_mask, sequences, denominators)
+
+
+def _constant(
+    values: Tensor, *, denominators: Denominators, options: AlgorithmSection, **_: Any
+) -> Tensor:
     assert options.tokens_per_sequence is not None, "checked by AlgorithmSection"
     return constant(values, denominators, options.tokens_per_sequence)
 
 
-Aggregation = Callable[[Tensor, Tensor, Sequences, Denominators, AlgorithmSection], Tensor]
-
 AGGREGATIONS: dict[str, Aggregation] = {
-    "token_mean": lambda values, _mask, _sequences, counts, _options: token_mean(values, counts),
-    "sequence_mean": lambda values, mask, sequences, counts, _options: sequence_mean(
-        values, mask, sequences, counts
-    ),
+    "token_mean": _token_mean,
+    "sequence_mean": _sequence_mean,
     "constant": _constant,
 }
 """What ``algorithm.aggregation`` may name."""

@@ -34,13 +34,11 @@ class BatchRules(NamedTuple):
     """Nor are completions with advantage 0."""
 
     @classmethod
-    def of(cls, algorithm: AlgorithmSection) -> BatchRules:
-        """What ``algorithm`` needs for its gradient to be exact."""
+    def of(cls, algorithm: AlgorithmSection, *, every_group: bool) -> BatchRules:
+        """What ``algorithm`` needs; ``every_group`` where a KL or entropy term does."""
         loss = LOSSES[algorithm.loss]
         return cls(
-            keep_without_signal=(
-                algorithm.kl > 0 or algorithm.entropy_bonus > 0 or not loss.reads_advantages
-            ),
+            keep_without_signal=every_group or not loss.reads_advantages,
             drop_truncated=algorithm.mask_truncated,
             accepted_only=loss.imitates,
         )
@@ -93,7 +91,7 @@ def _deal(groups: Sequence[ScoredGroup], runs: int) -> list[Sequence[ScoredGroup
 
 def _sequences(group: ScoredGroup, index: int, rules: BatchRules) -> list[TrainSequence]:
     return [
-        _sequence(rollout, advantage, index)
+        train_sequence(rollout, advantage=advantage, group=index)
         for rollout, advantage, counted in zip(
             group.group.rollouts, group.advantages, group.counted, strict=True
         )
@@ -103,7 +101,8 @@ def _sequences(group: ScoredGroup, index: int, rules: BatchRules) -> list[TrainS
     ]
 
 
-def _sequence(rollout: Rollout, advantage: float, group: int) -> TrainSequence:
+def train_sequence(rollout: Rollout, *, advantage: float, group: int = -1) -> TrainSequence:
+    """A completion behind its prompt; the loss counts the completion alone."""
     prompt, completion = rollout.prompt_ids, rollout.completion_ids
     return TrainSequence(
         token_ids=prompt + completion,

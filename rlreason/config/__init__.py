@@ -5,6 +5,7 @@ defaults are the vetted setting; a recipe states what differs.
 """
 
 from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSection
+from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
@@ -26,14 +27,17 @@ __all__ = [
     "AlgorithmSection",
     "ClusterSection",
     "Correction",
+    "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",
+    "KlControlSection",
     "LearnerSection",
     "LogSection",
     "ModelSection",
     "PluginConfig",
     "PoolSection",
     "PromptSection",
+    "RefillSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",

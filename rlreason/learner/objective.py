@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -83,22 +84,22 @@ def microbatch_loss(
     current = policy_logprobs.detach()
     old = current if others.old is None else others.old
     everything = torch.ones_like(batch.targets, dtype=torch.bool)
-
-    def aggregate(values: Tensor) -> Tensor:
-        function = AGGREGATIONS[algorithm.aggregation]
-        return function(values, everything, batch.sequences, denominators, algorithm)
-
-    policy = LOSSES[algorithm.loss].per_token(
-        LossInput(
-            policy_logprobs=policy_logprobs,
-            old_logprobs=old,
-            advantages=batch.advantages,
-            loss_mask=everything,
-            sequences=batch.sequences,
-            teacher_logprobs=others.teacher,
-            coupling=coupling,
-        ),
-        algorithm,
+    given = LossInput(
+        policy_logprobs=policy_logprobs,
+        old_logprobs=old,
+        advantages=batch.advantages,
+        loss_mask=everything,
+        sequences=batch.sequences,
+        teacher_logprobs=others.teacher,
+        coupling=coupling,
+    )
+    policy = LOSSES[algorithm.loss].per_token(given, algorithm)
+    aggregate = partial(
+        AGGREGATIONS[algorithm.aggregation],
+        loss_mask=everything,
+        sequences=batch.sequences,
+        denominators=denominators,
+        options=algorithm,
     )
     values, bounded = _corrected(batch, policy.values, old, algorithm)
     loss = aggregate(values)

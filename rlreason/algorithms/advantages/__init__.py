@@ -5,7 +5,7 @@ Each is a function of tensors in a file of its concept; the table gives it what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -21,7 +21,6 @@ from rlreason.algorithms.advantages.reward_parts import gdpo
 from rlreason.algorithms.advantages.reward_table import RewardTable, reward_table
 from rlreason.config import AlgorithmSection
 from rlreason.errors import ShapeError
-from rlreason.types import RolloutGroup, Score, ScoredGroup
 
 __all__ = [
     "ADVANTAGES",
@@ -35,7 +34,7 @@ __all__ = [
     "reinforce_pp",
     "reinforce_pp_baseline",
     "remax",
-    "with_advantages",
+    "reward_table",
 ]
 
 
@@ -60,24 +59,3 @@ ADVANTAGES: dict[str, Callable[[RewardTable, AlgorithmSection], Tensor]] = {
     ),
 }
 """What ``algorithm.advantage`` may name: (table, options) -> [groups, group_size]."""
-
-
-def with_advantages(
-    pairs: Sequence[tuple[RolloutGroup, tuple[Score, ...]]],
-    algorithm: AlgorithmSection,
-    *,
-    baseline: Sequence[float] | None = None,
-) -> list[ScoredGroup]:
-    """The step's groups with their scores and what ``algorithm.advantage`` makes of them.
-
-    Args:
-        pairs: Every group that the step learns from: some advantages compare over all of them.
-        algorithm: Names the advantage and holds its options.
-        baseline: Reward of each group's greedy completion, for ReMax; NaN where it is unknown.
-    """
-    table = reward_table(pairs, parts=tuple(algorithm.part_weights), baseline=baseline)
-    advantages = ADVANTAGES[algorithm.advantage](table, algorithm).tolist()
-    return [
-        ScoredGroup(group=group, scores=scores, advantages=tuple(values))
-        for (group, scores), values in zip(pairs, advantages, strict=True)
-    ]

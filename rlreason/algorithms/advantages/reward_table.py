@@ -29,6 +29,7 @@ def reward_table(
     pairs: Sequence[tuple[RolloutGroup, tuple[Score, ...]]],
     *,
     parts: Sequence[str] = (),
+    costs: Sequence[Sequence[float]] | None = None,
     baseline: Sequence[float] | None = None,
 ) -> RewardTable:
     """Scores as tensors.
@@ -39,12 +40,15 @@ def reward_table(
     Args:
         pairs: Groups with their scores, all of one size.
         parts: Names of the parts of ``Score.parts`` to read.
+        costs: [groups, group_size] what is subtracted from the rewards (a KL penalty).
         baseline: Reward of each group's greedy completion.
 
     Raises:
         DataError: If a completion was scored in full and yet lacks one of ``parts``.
     """
     rewards = torch.tensor([[s.value for s in scores] for _, scores in pairs], dtype=torch.float64)
+    if costs is not None:
+        rewards = rewards - torch.tensor(costs, dtype=torch.float64)
     counted = torch.tensor([[s.outcome != "infra" for s in scores] for _, scores in pairs])
     return RewardTable(
         rewards=rewards,
