@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
@@ -76,7 +75,6 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,
-            advantage=ADVANTAGES[config.algorithm.advantage],
             controls=controls,
             learner=learner,
             publisher=publisher,

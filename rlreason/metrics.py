@@ -84,6 +84,7 @@ class StepMetrics:
     entropy: float | None
     """Nats per token."""
     clip_frac: float | None
+    bounded_frac: float | None
     mismatch_kl: float | None
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float | None

@@ -158,6 +158,8 @@ class TrainSequence:
     advantages: tuple[float, ...]
     rollout_logprobs: tuple[float, ...] | None
     """Nats, 0 where loss_mask is False; None where nothing was sampled (critique data)."""
+    group: int = -1
+    """Equal for completions of one prompt in one update; below 0: of no group."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.token_ids), len(self.loss_mask), len(self.advantages)}
@@ -182,6 +184,14 @@ class TrainBatch:
     num_loss_tokens: int
     """The loss's denominator: over all micro-batches and ranks, and over the tokens of groups
     that were left out of ``sequences`` because their gradient is zero."""
+    num_left_out: int = 0
+    """Sequences that count in means over sequences but are not in ``sequences``, for the same
+    reason or because another rank holds them."""
+
+    @property
+    def num_sequences(self) -> int:
+        """What a mean over the sequences of the update divides by."""
+        return len(self.sequences) + self.num_left_out
 
     def __post_init__(self) -> None:
         held = sum(sequence.num_loss_tokens for sequence in self.sequences)
@@ -211,6 +221,7 @@ class UpdateStats:
     entropy: float
     """Nats per token."""
     clip_frac: float
+    """Share of tokens whose gradient the clip removed or, in cispo, whose weight it changed."""
     mismatch_kl: float
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float
@@ -223,3 +234,5 @@ class UpdateStats:
     """Share of computed positions that were padding."""
     skipped: bool
     """True when a non-finite loss or gradient left parameters and optimizer unchanged."""
+    bounded_frac: float = 0.0
+    """Share of tokens whose importance weight the cap truncated or masked."""

@@ -15,12 +15,14 @@ import deepspeed.ops
 import torch
 from torch import Tensor
 
+from rlreason.algorithms.aggregation import Denominators
 from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_microbatches
 from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.errors import CheckpointError, StalePolicyError
+from rlreason.learner.coupling import couple
 from rlreason.learner.frozen import FrozenPolicy
 from rlreason.learner.hashing import hash_value
-from rlreason.learner.objective import Sums, microbatch_loss
+from rlreason.learner.objective import OtherLogprobs, Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
@@ -129,6 +131,8 @@ class DeepSpeedLearner:
     ) -> Sums:
         """Forward and backward of every micro-batch; gradients add up, nothing is updated."""
         total = Sums.zero(self._device)
+        kl_in_loss = self._algorithm.kl_in == "loss"
+        coupling = couple(plan, old, lambda part: self._engine(part)[0], self._algorithm)
         for index, microbatch in enumerate(plan):
             logprobs, entropies = self._engine(
                 microbatch, entropy_gradient=self._algorithm.entropy_bonus > 0
@@ -138,13 +142,13 @@ class DeepSpeedLearner:
                 logprobs,
                 entropies,
                 algorithm=self._algorithm,
-                num_loss_tokens=batch.num_loss_tokens,
-                old_logprobs=old[index] if old else None,
-                reference_logprobs=(
-                    self._logprobs_of("reference", microbatch)
-                    if self._algorithm.kl_in == "loss"
-                    else None
+                denominators=Denominators.of(batch),
+                others=OtherLogprobs(
+                    old=old[index] if old else None,
+                    reference=self._logprobs_of("reference", microbatch) if kl_in_loss else None,
+                    teacher=self._logprobs_of("teacher", microbatch),
                 ),
+                coupling=coupling[index],
             )
             # DeepSpeed averages gradients over ranks; the denominator already counts all of them.
             self._engine.backward(loss * self._engine.world_size, scale_wrt_gas=False)
@@ -213,6 +217,7 @@ class DeepSpeedLearner:
             learning_rate=rate,
             entropy=float(total.entropy) / tokens,
             clip_frac=float(total.clip) / tokens,
+            bounded_frac=float(total.bounded) / tokens,
             mismatch_kl=float(total.mismatch_kl) / tokens,
             mismatch_abs=float(total.mismatch_abs) / tokens,
             kl=float(total.kl) / tokens,

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlreason.algorithms.batching import (
+    BatchRules,
     collate,
     make_train_batches,
     plan_microbatches,
@@ -53,7 +54,7 @@ def test_groups_without_signal_leave_the_sequences_but_stay_in_the_denominator()
 
 def test_a_kl_or_entropy_term_keeps_groups_without_signal() -> None:
     [batch] = make_train_batches(
-        [group(0, [3, 4], [0.0, 0.0])], updates=1, keep_without_signal=True
+        [group(0, [3, 4], [0.0, 0.0])], updates=1, rules=BatchRules(keep_without_signal=True)
     )
     assert len(batch.sequences) == 2
 

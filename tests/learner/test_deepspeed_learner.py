@@ -180,7 +180,7 @@ def test_a_non_finite_update_is_skipped_and_changes_nothing(poison: str) -> None
     values = (*values[:last], math.nan)
     name = {"advantage": "advantages", "rollout_logprob": "rollout_logprobs"}[poison]
     broken = replace(broken, **{name: values})
-    learner = make_learner(algorithm={"importance_cap": 2.0})
+    learner = make_learner(algorithm={"correction": "token_truncated", "importance_cap": 2.0})
     before = learner.digests()
     stats = learner.update([replace(batch, sequences=(broken, *batch.sequences[1:]))], step=0)
     assert stats.skipped
