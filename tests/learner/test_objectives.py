@@ -1,7 +1,6 @@
 """Every loss in the real learner: the gradient of plain torch for any micro-batches."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from test_deepspeed_learner import (
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from rlreason.algorithms.aggregation import AGGREGATIONS
+from rlreason.algorithms.aggregation import AGGREGATIONS, Denominators
 from rlreason.algorithms.losses import LOSSES, LossInput, sequence_log_ratios
 from rlreason.algorithms.offpolicy import importance_weights
 from rlreason.algorithms.sequences import Sequences
@@ -57,14 +56,17 @@ def make_groups(seed: int = 0) -> TrainBatch:
 
 def gradients(learner: DeepSpeedLearner, batch: TrainBatch, drift: bool) -> dict[str, Tensor]:
     plan = learner._microbatches(batch)
-    old = [_old(microbatch.targets) for microbatch in plan] if drift else None
+    old = None
+    if drift:
+        with torch.no_grad():
+            old = [learner._engine(one)[0] - _drift(one.targets) for one in plan]
     learner._accumulate(batch, plan, old)
     return {name: p.grad.clone() for name, p in learner._model.named_parameters()}
 
 
-def _old(targets: Tensor) -> Tensor:
-    """Old logprobs that depend on the token alone, so that any micro-batch has the same."""
-    return -3.0 - (targets % 7).float() / 5
+def _drift(targets: Tensor) -> Tensor:
+    """Log ratios that depend on the token alone, so that any micro-batch has the same."""
+    return (targets % 7 - 3).float() / 10
 
 
 def plain_gradients(batch: TrainBatch, options: AlgorithmSection, drift: bool) -> dict[str, Tensor]:
@@ -80,7 +82,7 @@ def plain_gradients(batch: TrainBatch, options: AlgorithmSection, drift: bool) -
         torch.arange(9).repeat_interleave(torch.tensor([len(one) for one in targets])), 9
     )
     policy, mask = torch.cat(logprobs), torch.ones(len(sequences.ids), dtype=torch.bool)
-    old = _old(torch.cat(targets)) if drift else policy.detach()
+    old = policy.detach() - (_drift(torch.cat(targets)) if drift else 0.0)
     spec, coupling = LOSSES[options.loss], None
     if spec.couple is not None:
         ratios = sequence_log_ratios(
@@ -95,8 +97,85 @@ def plain_gradients(batch: TrainBatch, options: AlgorithmSection, drift: bool) -
         values,
         loss_mask=mask,
         sequences=sequences,
-        denominators=(batch.num_loss_tokens, batch.num_sequences),  # type: ignore[arg-type]
+        denominators=Denominators.of(batch),
         options=options,
-    ) if options.aggregation == "sequence_mean" else _by_hand(values, batch, options)
+    )
     loss.backward()
     return {name: p.grad for name, p in model.named_parameters()}
+
+
+CASES = {
+    **{name: options for name, options in OPTIONS.items() if name != "distillation"},
+    "grpo of the paper": AlgorithmSection(aggregation="sequence_mean"),
+    "dr_grpo": AlgorithmSection(aggregation="constant", tokens_per_sequence=40),
+    "p3o token mean": AlgorithmSection(
+        loss="p3o", aggregation="sequence_mean", pair_ratio="token_mean"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.parametrize("drift", [False, True], ids=["first update", "later update"])
+def test_the_gradient_does_not_depend_on_the_micro_batches(case: str, drift: bool) -> None:
+    batch, options = make_groups(), CASES[case]
+    expected = plain_gradients(batch, options, drift)
+    for budget in (50, 100_000):  # one or two sequences at a time, groups torn; all at once
+        learner = make_learner(options.model_dump(), tokens_per_microbatch=budget)
+        got = gradients(learner, batch, drift)
+        assert relative_gap(got, expected) < 2e-6
+
+
+def test_a_later_update_of_pairs_sees_the_ratios_of_the_whole_group() -> None:
+    options = CASES["p3o"].model_dump()
+    learner = make_learner(options, learning_rate=1e-4, tokens_per_microbatch=50)
+    stats = learner.update([make_groups(1), make_groups(2)], step=0)
+    assert not stats.skipped
+    assert stats.clip_frac > 0
+
+
+def test_imitation_pays_for_no_second_forward() -> None:
+    learner = make_learner({"loss": "likelihood"})
+    assert learner._old_logprobs(learner._microbatches(make_groups())) is None
+    assert not learner.update([make_groups(1), make_groups(2)], step=0).skipped
+    needing = make_learner()
+    assert needing._old_logprobs(needing._microbatches(make_groups())) is not None
+
+
+@pytest.mark.parametrize("correction", ["token_truncated", "sequence_masked"])
+def test_the_correction_weighs_each_token_and_says_how_many_it_bounded(correction: str) -> None:
+    batch = make_groups()
+    model = AutoModelForCausalLM.from_pretrained(MODEL)
+    sequences, weights, bounded = [], [], 0
+    for index, sequence in enumerate(batch.sequences):
+        count = sequence.num_loss_tokens
+        with torch.no_grad():
+            learner_logprobs = plain_logprobs(model, sequence.token_ids)[-count:]
+        shift = torch.full((count,), 0.4 if index % 2 else -0.01)
+        own = importance_weights(
+            learner_logprobs,
+            learner_logprobs - shift,
+            Sequences(torch.zeros(count, dtype=torch.int64), 1),
+            correction=correction,
+            cap=1.3,
+        )
+        weights.append((0.0,) * 4 + tuple(own.weights.tolist()))
+        bounded += int(own.bounded.sum())
+        rollout = (0.0,) * 4 + tuple((learner_logprobs - shift).tolist())
+        sequences.append(replace(sequence, rollout_logprobs=rollout))
+    # Weights on the loss are the same as weights on the advantages of REINFORCE.
+    weighted = [
+        replace(s, advantages=tuple(a * w for a, w in zip(s.advantages, own, strict=True)))
+        for s, own in zip(batch.sequences, weights, strict=True)
+    ]
+    expected = plain_gradients(
+        replace(batch, sequences=tuple(weighted)), AlgorithmSection(), drift=False
+    )
+    learner = make_learner({"correction": correction, "importance_cap": 1.3}, mismatch_limit=1.0)
+    corrected = replace(batch, sequences=tuple(sequences))
+    got = gradients(learner, corrected, drift=False)
+    assert relative_gap(got, expected) < 1e-4  # exp of sums in float32
+    learner._engine.zero_grad()
+    stats = learner.update([corrected], step=0)
+    total = sum(sequence.num_loss_tokens for sequence in batch.sequences)
+    assert stats.bounded_frac == pytest.approx(bounded / total)
+    assert 0 < bounded < total
