@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlreason.cluster.inline import prepare_process
 from rlreason.config import AlgorithmSection, ClusterSection, LearnerSection
 from rlreason.learner.deepspeed_learner import REFERENCE_FILE, DeepSpeedLearner
-from rlreason.learner.policy import load_model, load_reference
+from rlreason.learner.policy import load_frozen, load_model
 from rlreason.types import Coefficients
 
 KL = {"kl": 0.2}
@@ -38,7 +38,7 @@ def learner_at(policy: Path) -> DeepSpeedLearner:
         algorithm=AlgorithmSection.model_validate(KL),
         temperature=0.8,
         total_steps=10,
-        reference=load_reference(MODEL, SECTION),
+        reference=load_frozen(MODEL, SECTION),
     )
 
 
