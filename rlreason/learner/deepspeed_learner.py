@@ -17,9 +17,11 @@ from torch import Tensor
 
 from rlreason.algorithms.aggregation import Denominators
 from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_microbatches
+from rlreason.algorithms.losses import LOSSES
 from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.errors import CheckpointError, StalePolicyError
 from rlreason.learner.coupling import couple
+from rlreason.learner.engine_options import deepspeed_config
 from rlreason.learner.frozen import FrozenPolicy
 from rlreason.learner.hashing import hash_value
 from rlreason.learner.objective import OtherLogprobs, Sums, microbatch_loss
@@ -122,7 +124,11 @@ class DeepSpeedLearner:
     def _microbatches(self, batch: TrainBatch) -> list[MicroBatch]:
         return [collate(rows, self._device) for rows in self._plan(batch.sequences)]
 
-    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor]:
+    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
+        """None where neither the loss nor the comparison with the sampler asks for them."""
+        sampled = any(microbatch.rollout_logprobs is not None for microbatch in plan)
+        if not (sampled or LOSSES[self._algorithm.loss].reads_old):
+            return None
         with torch.no_grad():
             return [self._engine(microbatch)[0] for microbatch in plan]
 
@@ -275,26 +281,3 @@ class DeepSpeedLearner:
         if self._engine.zero_optimization_stage() < 3:
             return nullcontext()
         return deepspeed.zero.GatheredParameters(parameters)
-
-
-def deepspeed_config(learner: LearnerSection, dtype: torch.dtype) -> dict[str, Any]:
-    """What DeepSpeed is told. ``learner.deepspeed`` wins over what is derived here.
-
-    The caller owns the accumulation boundary: the number of micro-batches differs per step. In
-    bfloat16 stage 0 becomes 1, which keeps float32 master weights and is the same on one rank.
-    """
-    low_precision = dtype == torch.bfloat16
-    derived: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "managed_gradient_accumulation": False,
-        "gradient_clipping": learner.max_grad_norm,
-        "zero_optimization": {
-            "stage": max(learner.zero_stage, 1 if low_precision else 0),
-            "overlap_comm": False,
-        },
-        "bf16": {"enabled": low_precision},
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 2**31,
-    }
-    return derived | learner.deepspeed

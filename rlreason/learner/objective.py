@@ -109,26 +109,39 @@ def microbatch_loss(
         loss = loss + algorithm.kl * aggregate(kl)
     if algorithm.entropy_bonus:
         loss = loss - algorithm.entropy_bonus * aggregate(entropies)
-    gap = _sampler_gap(batch, old)
+    measured = Measured(policy.clipped, bounded, entropies, kl)
+    return loss, _sums(loss, measured, _sampler_gap(batch, old))
+
+
+class Measured(NamedTuple):
+    """What the log says of each loss token, [tokens]."""
+
+    clipped: Tensor
+    bounded: Tensor
+    entropies: Tensor
+    kl: Tensor
+
+
+def _sums(loss: Tensor, measured: Measured, gap: Tensor) -> Sums:
     sums = Sums(
         loss=loss,
-        tokens=torch.tensor(len(current), device=current.device),
-        entropy=entropies.sum(),
-        clip=policy.clipped.sum(),
-        bounded=bounded,
+        tokens=torch.tensor(len(gap), device=gap.device),
+        entropy=measured.entropies.sum(),
+        clip=measured.clipped.sum(),
+        bounded=measured.bounded.sum(),
         mismatch_kl=(torch.expm1(gap) - gap).sum(),
         mismatch_abs=gap.abs().sum(),
-        kl=kl.sum(),
+        kl=measured.kl.sum(),
     )
-    return loss, Sums(*(value.detach().double() for value in sums))
+    return Sums(*(value.detach().double() for value in sums))
 
 
 def _corrected(
     batch: MicroBatch, values: Tensor, old: Tensor, algorithm: AlgorithmSection
 ) -> tuple[Tensor, Tensor]:
-    """The policy term under importance weights, and how many of them the cap changed."""
+    """The policy term under importance weights, and where the cap changed them."""
     if algorithm.correction is None or batch.rollout_logprobs is None:
-        return values, torch.zeros((), device=values.device)
+        return values, torch.zeros_like(values, dtype=torch.bool)
     assert algorithm.importance_cap is not None, "checked by AlgorithmSection"
     corrected = importance_weights(
         old,
@@ -137,7 +150,7 @@ def _corrected(
         correction=algorithm.correction,
         cap=algorithm.importance_cap,
     )
-    return values * corrected.weights, corrected.bounded.sum()
+    return values * corrected.weights, corrected.bounded
 
 
 def _sampler_gap(batch: MicroBatch, old: Tensor) -> Tensor:

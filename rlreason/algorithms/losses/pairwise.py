@@ -141,12 +141,13 @@ def pairwise_loss(
         gain = coefficients.value + coefficients.slope * (log_ratio - log_ratio.detach())
         clipped = coefficients.clipped > 0
     else:
-        ratio = log_ratio.exp()
-        # Bounded before exp: the gradient of a clamped infinity would be NaN.
+        # Bounded or left out before exp: the gradient of 0 times infinity would be NaN.
+        loses = coefficients.down < 0
+        ratio = torch.where(loses, log_ratio, 0.0).exp()
         gain = coefficients.up * log_ratio.clamp(max=math.log1p(clip)).exp()
         gain = gain + coefficients.down * ratio.clamp(min=1 - clip)
-        clipped = (ratio > 1 + clip) & (coefficients.up > 0)
-        clipped |= (ratio < 1 - clip) & (coefficients.down < 0)
+        clipped = (log_ratio > math.log1p(clip)) & (coefficients.up > 0)
+        clipped |= loses & (ratio < 1 - clip)
     return TokenLoss(
         values=masked(loss_mask, -gain[sequences.ids]),
         clipped=clipped[sequences.ids] & loss_mask,
