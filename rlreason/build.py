@@ -146,7 +146,7 @@ def _start_inline(
     """Learner and engine in this process, on the checkpoint's weights or the starting model's."""
     setup = _prepare(config)
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-    from rlreason.learner.policy import load_model, load_reference
+    from rlreason.learner.policy import load_frozen, load_model
     from rlreason.weights.inline import InlinePublisher
 
     path = checkpoint.policy if checkpoint else plan.model
@@ -157,7 +157,8 @@ def _start_inline(
         algorithm=config.algorithm,
         temperature=config.rollout.temperature,
         total_steps=config.run.steps,
-        reference=load_reference(plan.model, config.model) if config.algorithm.kl else None,
+        reference=load_frozen(plan.model, config.model) if config.algorithm.kl else None,
+        teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
     )
     engine = _start_engine(config, plan, path, checkpoint.version if checkpoint else 0, setup)
     return learner, engine, InlinePublisher(learner, engine)

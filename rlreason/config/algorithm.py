@@ -100,6 +100,9 @@ class AlgorithmSection(Section):
     """Coefficient of the mean token entropy, subtracted from the loss."""
     entropy_control: EntropyControlSection | None = None
     """Moves ``entropy_bonus`` to keep an entropy; null: it stays."""
+    teacher: str | None = None
+    """The model that loss distillation learns from, named like model.path; it has the policy's
+    tokenizer. Rewards are still computed, for the log and the curriculum."""
     correction: Correction | None = None
     """Importance weights exp(learner - rollout logprob) that correct for the sampler: of tokens or
     of sequences, truncated at the cap or masked outside [1/cap, cap]; null applies none."""
@@ -127,6 +130,11 @@ class AlgorithmSection(Section):
 
     @model_validator(mode="after")
     def _a_penalty_is_not_normalized(self) -> Self:
+        if self.kl_in != "loss" and self.advantage in ("gdpo", "accepted", "best_of_group"):
+            raise ValueError(
+                f"kl_in = {self.kl_in} with advantage = {self.advantage}, which reads the reward "
+                "itself or its parts and not the reward less a penalty; use kl_in = loss"
+            )
         if self.kl_in != "loss" and self.advantage == "group_normalized":
             raise ValueError(
                 f"kl_in = {self.kl_in} with advantage = group_normalized: a group whose scores are "

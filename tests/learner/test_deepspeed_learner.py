@@ -14,7 +14,7 @@ from rlreason.cluster.inline import prepare_process
 from rlreason.config import AlgorithmSection, ClusterSection, LearnerSection, ModelSection
 from rlreason.errors import StalePolicyError
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.learner.policy import load_model, load_reference
+from rlreason.learner.policy import load_frozen, load_model
 from rlreason.models import resolve_model
 from rlreason.types import TrainBatch, TrainSequence
 
@@ -36,7 +36,7 @@ def make_learner(algorithm: dict[str, Any] | None = None, **options: Any) -> Dee
         algorithm=section,
         temperature=0.8,
         total_steps=10,
-        reference=load_reference(MODEL, SECTION) if section.kl else None,
+        reference=load_frozen(MODEL, SECTION) if section.kl else None,
     )
 
 

@@ -8,9 +8,11 @@ import torch
 from test_deepspeed_learner import (
     MODEL,
     SECTION,
+    gradients,
     make_batch,
     make_learner,
     plain_logprobs,
+    relative_gap,
     with_logprobs_of,
 )
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -18,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rlreason.cluster.inline import prepare_process
 from rlreason.config import AlgorithmSection, ClusterSection, LearnerSection
 from rlreason.learner.deepspeed_learner import REFERENCE_FILE, DeepSpeedLearner
-from rlreason.learner.policy import load_model, load_reference
+from rlreason.learner.policy import load_frozen, load_model
 from rlreason.types import Coefficients
 
 KL = {"kl": 0.2}
@@ -38,7 +40,7 @@ def learner_at(policy: Path) -> DeepSpeedLearner:
         algorithm=AlgorithmSection.model_validate(KL),
         temperature=0.8,
         total_steps=10,
-        reference=load_reference(MODEL, SECTION),
+        reference=load_frozen(MODEL, SECTION),
     )
 
 
@@ -120,3 +122,32 @@ def test_an_entropy_coefficient_that_a_controller_raised_from_zero_has_a_gradien
     without.update([make_batch()], step=0)
     with_bonus.update([make_batch()], step=0, coefficients=Coefficients(kl=0.0, entropy=0.5))
     assert without.digests() != with_bonus.digests()
+
+
+def test_distillation_has_the_gradient_of_the_gap_to_the_teacher(tmp_path: Path) -> None:
+    # The teacher: the model after a few updates, so that it differs from the pupil.
+    taught = make_learner(learning_rate=1e-2)
+    taught.update([make_batch(seed=9)], step=0)
+    taught.export_policy(tmp_path)
+    batch = make_batch(count=5)
+    pupil = DeepSpeedLearner(
+        load_model(MODEL, SECTION),
+        AutoTokenizer.from_pretrained(MODEL),
+        learner=LearnerSection(learning_rate=1e-3),
+        algorithm=AlgorithmSection(loss="distillation"),
+        temperature=0.8,
+        total_steps=10,
+        teacher=load_frozen(tmp_path, SECTION),
+    )
+    model, teacher = (AutoModelForCausalLM.from_pretrained(path) for path in (MODEL, tmp_path))
+    loss = torch.zeros(())
+    for sequence in batch.sequences:
+        mask = torch.tensor(sequence.loss_mask[1:])
+        logprobs = plain_logprobs(model, sequence.token_ids)[mask]
+        with torch.no_grad():
+            gap = plain_logprobs(teacher, sequence.token_ids)[mask] - logprobs
+        loss = loss - (gap * logprobs).sum() / batch.num_loss_tokens
+    loss.backward()
+    expected = {name: p.grad for name, p in model.named_parameters()}
+    assert relative_gap(gradients(pupil, batch), expected) < 1e-5
+    assert set(pupil.digests()) == {"parameters", "optimizer", "teacher"}
