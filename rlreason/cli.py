@@ -1,4 +1,4 @@
-"""The command line: ``rlreason train | eval | report | init | doctor | reward``.
+"""The command line: ``rlreason train | eval | sweep | report | init | doctor | reward``.
 
 Thin: each verb reads its arguments, calls one function and prints. Imports of weight happen inside
 the verbs, so that help and configuration mistakes answer at once.
@@ -19,8 +19,9 @@ from typer.core import TyperGroup
 from rlreason import __version__
 from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
 from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
-from rlreason.named_runs import find_run
+from rlreason.named_runs import find_run, find_sweep
 from rlreason.reward_cli import app as reward_app
+from rlreason.sweep_cli import show_sweep, sweep
 
 if TYPE_CHECKING:
     from rlreason.evaluate import Evaluation
@@ -57,10 +58,12 @@ Then your own:
   rlreason init grpo.yaml mine.yaml     copy a shipped recipe and edit it
   rlreason train mine.yaml --dry-run    check everything, build nothing
   rlreason train mine.yaml run.seed=1   any field can be overridden
+  rlreason sweep ablation.yaml          values x seeds, compared with statistics
   rlreason reward test mine.py:Mine     attack your own reward before you train on it
 """,
 )
 app.add_typer(reward_app, name="reward")
+app.command()(sweep)
 
 
 @app.callback(invoke_without_command=True)
@@ -134,19 +137,26 @@ def evaluate(
 
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(help="A run's name under runs/, or its folder.")],
+    run: Annotated[str, typer.Argument(help="A run's or a sweep's name, or its folder.")],
     completions: Annotated[
         int | None,
         typer.Option("--completions", min=0, help="Show this step's best and worst here."),
     ] = None,
 ) -> None:
-    """Write report.html of a run, finished or under way.
+    """Write report.html of a run or a sweep, finished or under way; of a sweep the table too.
 
     \b
     Examples:
       rlreason report quickstart
+      rlreason report curriculum_ablation
       rlreason report quickstart --completions 40
     """
+    sweep_folder = find_sweep(run)
+    if sweep_folder is not None:
+        if completions is not None:
+            raise ConfigError(f"{run} is a sweep; name one of its trials to see completions")
+        show_sweep(sweep_folder)
+        return
     folder = find_run(run)
     from rlreason.report import best_and_worst, write_report
 

@@ -21,12 +21,13 @@ from rlreason.data.problems import read_problems
 from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
 from rlreason.errors import ConfigError, DataError
+from rlreason.item_history import select_problems
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
 from rlreason.teacher import find_teacher
-from rlreason.types import Problem
+from rlreason.types import PoolFacts, Problem
 
 MAX_PROMPT_CHARS = 100_000
 
@@ -40,6 +41,8 @@ class Plan:
     eos_ids: tuple[int, ...]
     train: Mapping[str, list[Problem]]
     held_out: Mapping[str, list[Problem]]
+    facts: Mapping[str, PoolFacts]
+    """What the curriculum is told of each pool."""
     rewards: Mapping[str, PluginConfig]
     evaluation_rewards: Mapping[str, PluginConfig]
     max_len: int
@@ -80,6 +83,7 @@ def preflight(config: GrpoConfig) -> Plan:
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
     training = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
+    bounds = training.bounds
     evaluating = WorkerScorer(evaluation_rewards, config.scoring, seed=config.run.seed)
     _refuse_groups(config, training.of_groups, evaluating.of_groups)
     problems = {
@@ -92,7 +96,13 @@ def preflight(config: GrpoConfig) -> Plan:
     for pool in config.pools:
         usable = check_prompts(encoder, problems[pool.name], config.prompt.max_tokens)
         train[pool.name], held_out[pool.name] = split_held_out(usable, pool.held_out)
-    build_curriculum(config, train)
+        if pool.select:
+            train[pool.name] = select_problems(train[pool.name], pool.select, pool.name)
+    facts = {
+        name: PoolFacts(size=len(problems), reward_bounds=bounds[name])
+        for name, problems in train.items()
+    }
+    build_curriculum(config, facts)
     max_len = _max_len(config, encoder, train, held_out)
     return Plan(
         model=model,
@@ -100,6 +110,7 @@ def preflight(config: GrpoConfig) -> Plan:
         eos_ids=ends,
         train=train,
         held_out=held_out,
+        facts=facts,
         rewards=rewards,
         evaluation_rewards=evaluation_rewards,
         max_len=max_len,
@@ -118,11 +129,10 @@ def read_source(source: str) -> list[Problem]:
     return read_problems(opened, pool.name, needs_answer=False, max_prompt_chars=MAX_PROMPT_CHARS)
 
 
-def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> Curriculum:
-    """The curriculum over the pools, unseen."""
-    sizes = {name: len(problems) for name, problems in train.items()}
+def build_curriculum(config: GrpoConfig, facts: Mapping[str, PoolFacts]) -> Curriculum:
+    """The curriculum over the pools; it has seen nothing yet."""
     built: Curriculum = build_plugin(
-        config.curriculum.use, config.curriculum.options, sizes, where="curriculum"
+        config.curriculum.use, config.curriculum.options, facts, where="curriculum"
     )
     return built
 
@@ -227,10 +237,12 @@ def _max_len(
     wanted = longest + config.rollout.max_completion_tokens
     limit = _position_limit(config)
     if limit is not None and wanted > limit:
+        room = limit - longest
+        remedy = f"lower it to {room}, or lower" if room > 0 else "no completion fits: lower"
         raise ConfigError(
             f"rollout.max_completion_tokens = {config.rollout.max_completion_tokens}: with the "
             f"longest prompt of {longest} tokens that is {wanted}, but the model takes {limit}; "
-            f"lower it to {limit - longest}, or lower prompt.max_tokens"
+            f"{remedy} prompt.max_tokens"
         )
     return wanted
 

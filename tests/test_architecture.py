@@ -18,14 +18,15 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "preflight", "doctor_trial"}
-"""What puts adapters together: the build, its first half, and the doctor's trials."""
+COMPOSERS = {"build", "build_sweep", "build_writers", "preflight", "doctor_trial", "writer_process"}
+"""What puts adapters together: the builds, their first half, the doctor's trials, and the process
+of a local writer of candidates and critiques."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},
     # cluster/inline.py sets one of its switches before the first process group.
     "deepspeed": {"rlreason/learner/deepspeed_learner.py"},
-    "ray": {"rlreason/cluster/ray_cluster.py"},
+    "ray": {"rlreason/cluster/ray_cluster.py", "rlreason/cluster/ray_trials.py"},
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")
 
@@ -187,7 +188,8 @@ def test_a_heavy_import_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["reward", "test", "--help"], ["init"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["reward", "test", "--help"], ["sweep", "--help"], ["init"]],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"from rlreason.cli import app\ntry: app({arguments!r})\nexcept SystemExit: pass"

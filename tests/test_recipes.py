@@ -1,5 +1,7 @@
 """Every shipped recipe: it parses, says what it is, and keeps what its comment promises."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from rlreason.config_file import RECIPES, load_config, shipped_recipes
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
 from rlreason.data.sources import open_source
+from rlreason.models import resolve_model
+from rlreason.preflight import preflight
 from rlreason.types import Problem
 
 ALL = sorted(shipped_recipes())
@@ -71,6 +75,23 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
     assert config.scoring.reward is not None
     assert config.scoring.reward.use == "rewards.knights_knaves:KnightsKnaves"
     assert all(tag in str(config.prompt.system) for tag in ("<think>", "</answer>"))
+
+
+def test_the_gpu_recipe_passes_every_check_before_its_heavy_start(tmp_path: Path) -> None:
+    pytest.importorskip("reasoning_gym")
+    model = tmp_path / "long"  # the recipe's own model is on a hub; puzzles are long for a tiny one
+    shutil.copytree(resolve_model("tiny-arithmetic"), model)
+    settings = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 8192}))
+    few = [f"pools.kk{n}.options.size={8 if n < 9 else 3}" for n in range(3, 15)]
+    held_out = [f"pools.kk{n}.held_out=1" for n in range(3, 15)]
+    overrides = [f"model.path={model}", "prompt.system=null", *few, *held_out]
+    plan = preflight(load_config("grpo_qwen_math.yaml", overrides))
+    assert [len(plan.train[f"kk{n}"]) for n in (3, 14)] == [7, 2]
+    assert plan.max_len > 4096
+    assert {reward.use for reward in plan.rewards.values()} == {
+        "rewards.knights_knaves:KnightsKnaves"
+    }
 
 
 def test_the_smollm2_recipe_holds_pairs_of_digits_out_of_all_its_pools_alike() -> None:

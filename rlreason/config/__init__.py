@@ -20,7 +20,10 @@ from rlreason.config.sections import (
     RunSection,
     ScoringSection,
     Section,
+    SelectionSection,
 )
+from rlreason.config.sweep import SweepConfig, TrialResourcesSection
+from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
     "NAME_PATTERN",
@@ -36,10 +39,16 @@ __all__ = [
     "ModelSection",
     "PluginConfig",
     "PoolSection",
+    "PriceSection",
     "PromptSection",
     "RefillSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",
     "Section",
+    "SelectionSection",
+    "SweepConfig",
+    "TeacherSection",
+    "TrialResourcesSection",
+    "WriterSection",
 ]

@@ -116,7 +116,7 @@ def _split_keys(questions: list[str]) -> dict[str, str]:
     """
     numbers = {question: _sorted_matches(_NUMBER, question) for question in questions}
     num_distinct = len({key or question for question, key in numbers.items()})
-    if num_distinct < MIN_NUMBER_KEYS_FRAC * len(questions):
+    if num_distinct < max(2, MIN_NUMBER_KEYS_FRAC * len(questions)):
         return {question: _sorted_matches(_WORD, question) for question in questions}
     return {question: key or question for question, key in numbers.items()}
 
