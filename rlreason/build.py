@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
+from rlreason.controls import Controls
 from rlreason.data.pools import Pools
 from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
@@ -23,10 +23,10 @@ from rlreason.preflight import Plan, build_curriculum, preflight
 from rlreason.progress import open_display
 from rlreason.protocols import Curriculum, Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
+from rlreason.run import Run
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.sinks import open_sinks
-from rlreason.trainer import Run
 
 if TYPE_CHECKING:
     from rlreason.cluster.inline import ProcessSetup
@@ -56,9 +56,11 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         stack.callback(recorder.close)
         journal = Journal(folder.steps)
         curriculum, pools = _restored(config, plan, checkpoint)
+        controls = Controls(config.algorithm)
         draws = DrawHistory(pools.sizes)
         if checkpoint:
             draws.load_state_dict(checkpoint.part("draws"))
+            controls.load_state_dict(checkpoint.part("controls"))
         if config.run.on_pool_change == "adapt":
             discard_other_pools(journal, start, curriculum.weights())
         learner, engine, publisher = _start_inline(config, plan, checkpoint)
@@ -74,7 +76,7 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,
-            advantage=ADVANTAGES[config.algorithm.advantage],
+            controls=controls,
             learner=learner,
             publisher=publisher,
             journal=journal,
@@ -163,7 +165,7 @@ def _start_inline(
     """Learner and engine in this process, on the checkpoint's weights or the starting model's."""
     setup = _prepare(config)
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-    from rlreason.learner.policy import load_model, load_reference
+    from rlreason.learner.policy import load_frozen, load_model
     from rlreason.weights.inline import InlinePublisher
 
     path = checkpoint.policy if checkpoint else plan.model
@@ -174,7 +176,8 @@ def _start_inline(
         algorithm=config.algorithm,
         temperature=config.rollout.temperature,
         total_steps=config.run.steps,
-        reference=load_reference(plan.model, config.model) if config.algorithm.kl else None,
+        reference=load_frozen(plan.model, config.model) if config.algorithm.kl else None,
+        teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
     )
     engine = _start_engine(config, plan, path, checkpoint.version if checkpoint else 0, setup)
     return learner, engine, InlinePublisher(learner, engine)

@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 from rlreason.draw_history import RunUse
 from rlreason.errors import DataError
+from rlreason.loop_metrics import ControlMetrics, RefillMetrics
 from rlreason.pool_metrics import (
     Bounds,
     PoolMetrics,
@@ -31,7 +32,7 @@ from rlreason.pool_metrics import (
 )
 from rlreason.types import Outcome, ScoredGroup, UpdateStats
 
-WORK_PHASES = ("rollout", "score", "learn", "publish", "checkpoint", "evaluate")
+WORK_PHASES = ("rollout", "score", "reference", "learn", "publish", "checkpoint", "evaluate")
 """Phases that do a run's work; whatever else a step spends is the loop's overhead."""
 
 
@@ -83,6 +84,7 @@ class StepMetrics:
     entropy: float | None
     """Nats per token."""
     clip_frac: float | None
+    bounded_frac: float | None
     mismatch_kl: float | None
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float | None
@@ -93,6 +95,13 @@ class StepMetrics:
     """Tokens that went through forward and backward."""
     padding_frac: float | None
     """Share of the learner's computed positions that were padding."""
+
+    refill: RefillMetrics | None
+    """None without rollout.refill."""
+    greedy_tokens: int
+    """Completion tokens of greedy baselines; rollout_tokens does not count them."""
+    control: ControlMetrics | None
+    """None without a KL or entropy term."""
 
     pools: Mapping[str, PoolMetrics]
     draw_entropy: float
@@ -122,6 +131,8 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
     use: RunUse,
     phase_s: Mapping[str, float],
     step_s: float,
+    refill: RefillMetrics | None = None,
+    control: ControlMetrics | None = None,
 ) -> StepMetrics:
     """Condense one step into its record.
 
@@ -140,6 +151,9 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
         rollout_tokens_so_far=use.tokens_so_far,
         learned=update is not None and not update.skipped,
         **_update_fields(update),
+        refill=refill,
+        greedy_tokens=_greedy_tokens(scored),
+        control=control,
         pools=pool_metrics(weights, scored, curriculum_terms, bounds, use.pools),
         draw_entropy=-sum(p * math.log(p) for p in weights.values() if p > 0),
         **_time_fields(phase_s, step_s, sampled=lengths["rollout_tokens"], learned=learned),
@@ -169,6 +183,8 @@ def from_json(line: str) -> StepMetrics:
             f"{sorted(found - expected)}; it was written by another version of rlreason"
         )
     row["pools"] = {name: PoolMetrics(**pool) for name, pool in row["pools"].items()}
+    row["refill"] = row["refill"] and RefillMetrics(**row["refill"])
+    row["control"] = row["control"] and ControlMetrics(**row["control"])
     return StepMetrics(**row)
 
 
@@ -210,6 +226,11 @@ def _length_fields(scored: Sequence[ScoredGroup]) -> dict[str, Any]:
         "num_rollouts": len(lengths),
         "rollout_tokens": sum(lengths),
     }
+
+
+def _greedy_tokens(scored: Sequence[ScoredGroup]) -> int:
+    baselines = [item.baseline for item in scored if item.baseline is not None]
+    return sum(len(baseline.rollout.completion_ids) for baseline in baselines)
 
 
 def _update_fields(update: UpdateStats | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
+from rlreason.teacher import find_teacher
 from rlreason.types import PoolFacts, Problem
 
 MAX_PROMPT_CHARS = 100_000
@@ -46,6 +47,8 @@ class Plan:
     evaluation_rewards: Mapping[str, PluginConfig]
     max_len: int
     """Longest prompt plus the longest completion, in tokens."""
+    teacher: Path | str | None = None
+    """Model that loss distillation learns from."""
 
     def render(self, config: GrpoConfig) -> Table:
         """What the run will do, pool by pool."""
@@ -79,9 +82,10 @@ def preflight(config: GrpoConfig) -> Plan:
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
-    bounds = WorkerScorer(rewards, config.scoring, seed=config.run.seed).bounds
+    training = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
+    bounds = training.bounds
     evaluating = WorkerScorer(evaluation_rewards, config.scoring, seed=config.run.seed)
-    _refuse_groups(config, evaluating.of_groups)
+    _refuse_groups(config, training.of_groups, evaluating.of_groups)
     problems = {
         pool.name: _read(pool, _distinct(rewards[pool.name], evaluation_rewards[pool.name]))
         for pool in config.pools
@@ -99,6 +103,7 @@ def preflight(config: GrpoConfig) -> Plan:
         for name, problems in train.items()
     }
     build_curriculum(config, facts)
+    max_len = _max_len(config, encoder, train, held_out)
     return Plan(
         model=model,
         encoder=encoder,
@@ -108,7 +113,8 @@ def preflight(config: GrpoConfig) -> Plan:
         facts=facts,
         rewards=rewards,
         evaluation_rewards=evaluation_rewards,
-        max_len=_max_len(config, encoder, train, held_out),
+        max_len=max_len,
+        teacher=find_teacher(config, encoder.tokenizer, max_len),
     )
 
 
@@ -131,10 +137,18 @@ def build_curriculum(config: GrpoConfig, facts: Mapping[str, PoolFacts]) -> Curr
     return built
 
 
-def _refuse_groups(config: GrpoConfig, of_groups: Mapping[str, bool]) -> None:
-    """Held-out completions come alone: what only compares a group has nothing to say of them."""
+def _refuse_groups(
+    config: GrpoConfig, training: Mapping[str, bool], evaluating: Mapping[str, bool]
+) -> None:
+    """What compares a group has nothing to say of a completion that comes alone."""
     for pool in config.pools:
-        if of_groups[pool.name] and pool.held_out > 0 and config.evaluation.every > 0:
+        if training[pool.name] and config.algorithm.needs_greedy:
+            raise ConfigError(
+                f"pools.{pool.name}: its reward scores whole groups, and cannot score the greedy "
+                f"completion that algorithm.advantage = {config.algorithm.advantage} compares "
+                "with; take a reward of single completions, or another advantage"
+            )
+        if evaluating[pool.name] and pool.held_out > 0 and config.evaluation.every > 0:
             raise ConfigError(
                 f"pools.{pool.name}: its reward scores whole groups, and cannot score held-out "
                 "completions; set scoring.evaluation_reward, or evaluation.every = 0"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlreason.types import (
+    Coefficients,
     Problem,
     RolloutGroup,
     Score,
@@ -18,6 +19,7 @@ from rlreason.types import (
     TextReply,
     TextRequest,
     TrainBatch,
+    TrainSequence,
     UpdateStats,
 )
 
@@ -117,8 +119,10 @@ class ProblemSource(Protocol):
 class ProblemPools(Protocol):
     """Seeded, resumable draws of training problems."""
 
-    def draw(self, step: int, count: int, weights: Mapping[str, float]) -> list[Problem]:
-        """``count`` training problems of ``step``, pools chosen by ``weights``."""
+    def draw(
+        self, step: int, count: int, weights: Mapping[str, float], *, refill: int = 0
+    ) -> list[Problem]:
+        """``count`` training problems; the ``refill``-th draw of a step has its own randomness."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -147,8 +151,19 @@ class RolloutEngine(Protocol):
 
     policy_version: int
 
-    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
-        """Yield one group per problem as it finishes, in any order, sampled for training."""
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        *,
+        step: int,
+        first_slot: int = 0,
+        with_greedy: bool = False,
+    ) -> Iterator[RolloutGroup]:
+        """Yield one group per problem as it finishes, in any order, sampled for training.
+
+        Slots count up from ``first_slot``, so that the draws of one step share none of them.
+        ``with_greedy`` adds a group of one greedy completion per problem, under the same slot.
+        """
         ...
 
     def evaluate(
@@ -191,15 +206,30 @@ class Writer(Protocol):
 class Learner(Protocol):
     """Holds the policy and its optimizer."""
 
-    def update(self, batches: Sequence[TrainBatch], *, step: int) -> UpdateStats:
+    def update(
+        self,
+        batches: Sequence[TrainBatch],
+        *,
+        step: int,
+        coefficients: Coefficients | None = None,
+    ) -> UpdateStats:
         """One optimizer update per batch, at the learning rate of ``step``.
 
-        An update with a non-finite loss or gradient is skipped: nothing changes.
+        ``coefficients`` replace those of the recipe where a controller moves them. An update with
+        a non-finite loss or gradient is skipped: nothing changes.
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
                 by the weights at the start of this call.
         """
+        ...
+
+    def reference_logprobs(self, sequences: Sequence[TrainSequence]) -> list[tuple[float, ...]]:
+        """Per sequence the reference's logprobs of its loss tokens, nats, in its order."""
+        ...
+
+    def refresh_reference(self) -> None:
+        """Make the current weights the reference."""
         ...
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -211,7 +241,7 @@ class Learner(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write optimizer, schedule and random state for an exact continuation."""
+        """Write optimizer, random state and a refreshed reference for an exact continuation."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -219,7 +249,7 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order."""
+        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``."""
         ...
 
 

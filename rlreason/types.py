@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 Outcome = Literal["ok", "unparseable", "over_limit", "timeout", "crash", "infra"]
 """How scoring one completion ended. All but ``infra`` are the model's doing and score the floor."""
@@ -103,6 +103,9 @@ class RolloutGroup:
     slot: int
     """Position in the step's draw; groups finish in any order and are sorted by it."""
     rollouts: tuple[Rollout, ...]
+    greedy: bool = False
+    """True for the one greedy completion that a baseline comes from; it shares the slot of the
+    group that it is the baseline of."""
 
     def __post_init__(self) -> None:
         if not self.rollouts:
@@ -122,6 +125,14 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The greedy completion of a problem and its score: what ReMax compares samples with."""
+
+    rollout: Rollout
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredGroup:
     """A group with its scores and advantages, in the order of the rollouts."""
 
@@ -129,6 +140,10 @@ class ScoredGroup:
     scores: tuple[Score, ...]
     advantages: tuple[float, ...]
     """[group_size] relative to the group; 0 where the outcome is ``infra``."""
+    baseline: Baseline | None = None
+    """Where ``algorithm.advantage`` compares with a greedy completion."""
+    reference_kl: tuple[float, ...] | None = None
+    """[group_size] nats per completion, where the KL penalty is part of the reward."""
 
     def __post_init__(self) -> None:
         size = len(self.group.rollouts)
@@ -203,6 +218,8 @@ class TrainSequence:
     advantages: tuple[float, ...]
     rollout_logprobs: tuple[float, ...] | None
     """Nats, 0 where loss_mask is False; None where nothing was sampled (critique data)."""
+    group: int = -1
+    """Equal for completions of one prompt in one update; below 0: of no group."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.token_ids), len(self.loss_mask), len(self.advantages)}
@@ -227,6 +244,14 @@ class TrainBatch:
     num_loss_tokens: int
     """The loss's denominator: over all micro-batches and ranks, and over the tokens of groups
     that were left out of ``sequences`` because their gradient is zero."""
+    num_left_out: int = 0
+    """Sequences that count in means over sequences but are not in ``sequences``, for the same
+    reason or because another rank holds them."""
+
+    @property
+    def num_sequences(self) -> int:
+        """What a mean over the sequences of the update divides by."""
+        return len(self.sequences) + self.num_left_out
 
     def __post_init__(self) -> None:
         held = sum(sequence.num_loss_tokens for sequence in self.sequences)
@@ -234,6 +259,15 @@ class TrainBatch:
             raise ValueError(
                 f"num_loss_tokens = {self.num_loss_tokens}, but the sequences hold {held}"
             )
+
+
+class Coefficients(NamedTuple):
+    """Weights of the loss terms that a controller may move from step to step."""
+
+    kl: float
+    """Of KL(policy, reference) in the loss."""
+    entropy: float
+    """Of the mean token entropy, subtracted from the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +281,7 @@ class UpdateStats:
     entropy: float
     """Nats per token."""
     clip_frac: float
+    """Share of tokens whose gradient the clip removed or, in cispo, whose weight it changed."""
     mismatch_kl: float
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float
@@ -259,3 +294,5 @@ class UpdateStats:
     """Share of computed positions that were padding."""
     skipped: bool
     """True when a non-finite loss or gradient left parameters and optimizer unchanged."""
+    bounded_frac: float = 0.0
+    """Share of tokens whose importance weight the cap truncated or masked."""

@@ -4,7 +4,8 @@ Importing it stays cheap: no torch, no vllm, no deepspeed. ``config_file.py`` re
 defaults are the vetted setting; a recipe states what differs.
 """
 
-from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSection
+from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
@@ -28,8 +29,11 @@ __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
     "ClusterSection",
+    "Correction",
+    "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",
+    "KlControlSection",
     "LearnerSection",
     "LogSection",
     "ModelSection",
@@ -37,6 +41,7 @@ __all__ = [
     "PoolSection",
     "PriceSection",
     "PromptSection",
+    "RefillSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",

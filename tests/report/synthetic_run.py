@@ -61,7 +61,7 @@ def step_metrics(step: int, steps: int) -> StepMetrics:
         grad_norm=None if skipped else 0.3 + chance.random() / 5,
         learning_rate=1e-4, entropy=0.6 * math.exp(-2 * t), clip_frac=0.0,
         mismatch_kl=1e-7, mismatch_abs=4e-7 * (1 + chance.random()), kl=0.0, num_tokens=12000,
-        padding_frac=0.04,
+        padding_frac=0.04, refill=None, greedy_tokens=0, control=None,
         pools={name: PoolMetrics(weight=w, draws=round(32 * w), reward_mean=reward, solved_frac=0.2,
                                  hopeless_frac=0.1, tokens=1000, reuse_mean=0.5,
                                  distinct_frac=(step + 1) / steps, draws_so_far=5 * (step + 1),
