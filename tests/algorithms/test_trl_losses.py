@@ -4,6 +4,7 @@ GRPOTrainer's ``_compute_loss`` runs on random batches; only its forward pass is
 logprobs. What differs by convention is in the columns of ``CASES``.
 """
 
+import functools
 from collections import defaultdict
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from rlreason.algorithms.offpolicy import importance_weights
 from rlreason.algorithms.sequences import Sequences
 from rlreason.config import AlgorithmSection
 
-pytest.importorskip("trl", reason="TRL comes with the dev extra")
+import_utils = pytest.importorskip("trl.import_utils", reason="TRL comes with the dev extra")
 LIMIT = 12
 """Both sides' completion limit."""
 
@@ -96,11 +97,19 @@ def random_batch(seed: int) -> Padded:
     )
 
 
+@functools.cache
+def trainer_class() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        # The import of vLLM takes most of the time, and its part is not called.
+        patch.setattr(import_utils, "is_vllm_available", lambda *_, **__: False)
+        from trl import GRPOTrainer
+
+        return GRPOTrainer
+
+
 def theirs(batch: Padded, policy: Tensor, options: dict[str, Any]) -> Tensor:
     """GRPOTrainer._compute_loss on ``policy``; one process, one micro-batch."""
-    from trl import GRPOTrainer
-
-    trainer = object.__new__(GRPOTrainer)
+    trainer = object.__new__(trainer_class())
     given = {
         "importance_sampling_level": "token",
         "epsilon_low": 0.2,
