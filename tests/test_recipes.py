@@ -21,7 +21,13 @@ RUNS = sorted(set(ALL) - set(SWEEPS))
 
 
 def test_the_recipes_of_the_readme_are_shipped() -> None:
-    expected = {"grpo.yaml", "grpo_uniform.yaml", "grpo_smollm2.yaml", "grpo_qwen_math.yaml"}
+    expected = {
+        "grpo.yaml",
+        "grpo_uniform.yaml",
+        "dapo.yaml",
+        "grpo_smollm2.yaml",
+        "grpo_qwen_math.yaml",
+    }
     assert expected <= set(ALL)
 
 
@@ -116,6 +122,28 @@ def long_model(folder: Path) -> Path:
     settings = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": 32768}))
     return model
+
+
+def test_the_dapo_recipe_has_all_of_dapo_on_the_pools_of_the_default_run() -> None:
+    dapo = load_config("dapo.yaml")
+    assert dapo.pools == load_config("grpo.yaml").pools
+    algorithm, refill = dapo.algorithm, dapo.rollout.refill
+    assert (algorithm.clip_low, algorithm.clip_high) == (0.2, 0.28)
+    assert (algorithm.aggregation, algorithm.mask_truncated, algorithm.kl) == (
+        "token_mean",
+        True,
+        0,
+    )
+    assert algorithm.updates_per_step > 1  # else no ratio leaves 1 and clip-higher does nothing
+    assert refill is not None
+    reward = dapo.scoring.reward
+    assert reward is not None
+    parts = reward.options["parts"]
+    assert refill.part in parts
+    assert parts["short"]["use"] == "rewards.overlong:Overlong"
+    assert parts["short"]["max_tokens"] == dapo.rollout.max_completion_tokens
+    assert dapo.scoring.evaluation_reward is not None
+    assert dapo.scoring.evaluation_reward.use == parts["correct"]["use"]
 
 
 def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
