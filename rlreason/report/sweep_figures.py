@@ -17,6 +17,7 @@ from rlreason.report.chart import (
     SKY,
     Chart,
     Figure,
+    band,
     layout,
     line,
 )
@@ -120,7 +121,9 @@ def _curves(
         curves = np.array([run.curve(pools) for run in runs])
         mean = curves.mean(axis=0)
         if len(runs) > 1:
-            data.append(_band(at, mean, _half_width(curves), colors[arm]))
+            half = _half_width(curves)
+            low, high = np.clip([mean - half, mean + half], 0, 1).tolist()
+            data.append(band(at, low, high, colors[arm]))
         data.append(line(arm, at, mean.tolist(), colors[arm]))
     axes = layout(height=320, legend="top", x_title=over)
     axes["yaxis"] |= {"range": [-0.02, 1.02]}
@@ -145,21 +148,6 @@ def _half_width(curves: np.ndarray) -> np.ndarray:
     return np.asarray(error * stats.t(count - 1).ppf((1 + CONFIDENCE) / 2))
 
 
-def _band(at: list[float], mean: np.ndarray, half: np.ndarray, color: str) -> Figure:
-    low, high = np.clip(mean - half, 0, 1).tolist(), np.clip(mean + half, 0, 1).tolist()
-    return {
-        "type": "scatter",
-        "mode": "none",
-        "x": [*at, *reversed(at)],
-        "y": [*high, *reversed(low)],
-        "fill": "toself",
-        "fillcolor": color,
-        "opacity": 0.18,
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-
-
 def _without(comparison: Comparison) -> tuple[float | None, float, float]:
     effect = comparison.without
     return (None, 0.0, 0.0) if effect is None else (effect.mean, effect.low, effect.high)
@@ -178,6 +166,7 @@ def _intervals(
         "type": "scatter",
         "mode": "markers",
         "name": name,
+        "orientation": "h",  # so that the two of one arm are drawn one above the other
         "x": [mean for mean, _, _ in values],
         "y": list(names),
         "marker": {"color": color, "size": 9},

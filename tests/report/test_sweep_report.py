@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -13,6 +14,12 @@ from typer.testing import CliRunner
 from rlreason.cli import app
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
+MARKS = """
+[...document.querySelectorAll("script[data-plot]")].map(block =>
+  document.getElementById(block.dataset.plot)
+    .querySelectorAll(".scatterlayer .point, .js-line, .js-fill, .heatmaplayer image").length)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +89,17 @@ def test_a_script_in_a_label_is_inert(page: str) -> None:
     assert page.count("<script") == 4 + 2  # four figures, plotly, and the page's own
 
 
+def test_a_browser_draws_the_page_and_complains_of_nothing(sweep_folder: Path, page: str) -> None:
+    visit = open_in_browser(sweep_folder / "report.html", ask={"marks": MARKS})
+    assert (visit.console_errors, visit.requests, visit.dialogs) == ((), (), ())
+    assert visit.title == "small · rlreason"
+    assert HOSTILE in visit.text
+    assert {plot.id for plot in visit.plots} == {f"plot-{name}" for name in figures(page)}
+    assert [plot.id for plot in visit.plots if plot.height < 150] == []
+    # Points of three comparisons, twice; four lines and four bands, twice; one picture.
+    assert visit.answers["marks"] == [6, 8, 8, 1]
+
+
 def test_the_table_is_printed_and_written(sweep_folder: Path, shown: str) -> None:
     table = (sweep_folder / "table.md").read_text()
     assert table in shown
@@ -110,8 +128,6 @@ def test_a_sweep_is_found_by_name_and_under_way(
 def test_a_moved_sweep_still_tells_everything(sweep_folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     moved.mkdir()
-    import shutil
-
     shutil.copytree(sweep_folder, moved / "renamed")
     result = CliRunner().invoke(app, ["report", str(moved / "renamed")])
     assert result.exit_code == 0, result.output
