@@ -5,6 +5,7 @@ defaults are the vetted setting; a recipe states what differs.
 """
 
 from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.cft import CftConfig, CftPoolSection, TrainingSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
@@ -25,6 +26,8 @@ from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
+    "CftConfig",
+    "CftPoolSection",
     "ClusterSection",
     "EvaluationSection",
     "GrpoConfig",
@@ -40,5 +43,6 @@ __all__ = [
     "ScoringSection",
     "Section",
     "TeacherSection",
+    "TrainingSection",
     "WriterSection",
 ]
