@@ -108,8 +108,8 @@ class Evaluator:
                 "evaluation: no pool holds problems out; set pools[].held_out above 0, or "
                 "evaluation.every = 0"
             )
-        self._right_from = {
-            pool: _right_from(*bounds[pool]) for pool, problems in held_out.items() if problems
+        self.right_from = {
+            pool: right_from(*bounds[pool]) for pool, problems in held_out.items() if problems
         }
 
     def evaluate(self, version: int) -> Evaluation:
@@ -151,7 +151,7 @@ class Evaluator:
         group, (score,) = greedy
         (rollout,) = group.rollouts
         rollouts, scores = (sampled[0].rollouts, sampled[1]) if sampled else ((), ())
-        right_from = self._right_from[group.problem.pool]
+        right_from = self.right_from[group.problem.pool]
         judged = [sample for sample in scores if sample.outcome != "infra"]
         return ProblemResult(
             version=version,
@@ -202,7 +202,7 @@ def _cells(before: PoolEvaluation, after: PoolEvaluation) -> list[str]:
     ]
 
 
-def _right_from(low: float, high: float) -> float:
+def right_from(low: float, high: float) -> float:
     """Lowest score that is correct: the upper bound, less what adding weighted parts rounds off."""
     return high - 1e-9 * (high - low)
 

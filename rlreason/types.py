@@ -144,6 +144,8 @@ class TextRequest:
     """What the writer reads, template filled in."""
     solution: str | None = None
     """The solution to criticise; None where a solution is asked for."""
+    sample: int = 0
+    """Counts the texts wanted for one problem, or for one solution, from 0."""
     seed: int = 0
     """For writers that draw at random: unrelated between requests, equal when asked again."""
 

@@ -39,6 +39,8 @@ class WriterSection(Section):
     """Generators only: a ``.jsonl`` or ``.parquet`` file with columns problem_id and solution."""
     use: PluginConfig | None = None
     """A plug-in that keeps ``protocols.Writer``."""
+    samples: int | None = Field(default=None, ge=1)
+    """Texts per problem or solution; null: as the stage says."""
     temperature: float = Field(default=1.0, ge=0)
     """Sampling temperature; 0 is greedy."""
     max_tokens: int = Field(default=2048, ge=1)

@@ -74,6 +74,8 @@ class TeacherResponse:
     """Name of the teacher in the recipe."""
     prompt_hash: str
     """Hash of the prompt that the teacher read: another template is another response."""
+    sample: int = 0
+    """Counts the critiques of one candidate by one teacher from 0."""
     text: str
     finish_reason: str
     prompt_tokens: int | None = None
@@ -85,8 +87,9 @@ class TeacherResponse:
 
     @property
     def id(self) -> str:
-        """Hash of candidate, teacher, prompt and text."""
-        return stable_hash(self.candidate_id, self.teacher, self.prompt_hash, self.text)
+        """Hash of candidate, teacher, prompt, sample and text."""
+        asked = (self.candidate_id, self.teacher, self.prompt_hash, self.sample)
+        return stable_hash(*asked, self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
