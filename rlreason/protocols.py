@@ -169,9 +169,9 @@ class Writer(Protocol):
     """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
 
     A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
-    may have a method ``check()`` that raises ``ConfigError`` or ``DataError`` before anything
-    heavy starts, and a method ``close()``. What it writes is judged like any model's: by verdict,
-    grade and correction.
+    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
+    then checked before anything heavy starts. What it writes is judged like any model's: by
+    grade, verdict and correction.
     """
 
     def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:

@@ -18,8 +18,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "preflight", "doctor_trial"}
-"""What puts adapters together: the build, its first half, and the doctor's trials."""
+COMPOSERS = {"build", "preflight", "doctor_trial", "build_writers", "writer_process"}
+"""What puts adapters together: the build, its first half, the doctor's trials, and the writers of
+candidates and critiques with the process of a local one."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},

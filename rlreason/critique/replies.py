@@ -49,10 +49,10 @@ class Writing:
     """Where its replies are kept, a file per writer."""
     seed: int
     """Of the run."""
+    progress: Progress
+    """Told of every text."""
     max_failed_frac: float = 0.1
     """Share of a writer's texts that may fail; more stop the stage."""
-    progress: Progress = lambda done, total, what: None
-    """Told of every text."""
 
 
 class ReplyStore:

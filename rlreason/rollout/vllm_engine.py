@@ -11,12 +11,12 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from rlreason.config import GrpoConfig, ModelSection
+from rlreason.config import EvaluationSection, ModelSection, RolloutSection, RunSection
 from rlreason.errors import TrainingStopped
 from rlreason.protocols import PromptCodec
 from rlreason.rollout.memory import BLOCK_TOKENS, plan_cache
@@ -30,6 +30,22 @@ MIN_CONCURRENT = 256
 
 MIN_BATCHED_TOKENS = 4096
 """Prompt tokens of one forward on CPU at least; vLLM's own default."""
+
+
+class EngineConfig(Protocol):
+    """The sections that the engine reads, whatever kind of run has them."""
+
+    @property
+    def run(self) -> RunSection: ...
+
+    @property
+    def model(self) -> ModelSection: ...
+
+    @property
+    def rollout(self) -> RolloutSection: ...
+
+    @property
+    def evaluation(self) -> EvaluationSection: ...
 
 
 class EngineStart(NamedTuple):
@@ -74,7 +90,7 @@ def _prepare_environment(threads: int) -> None:
 class VllmEngine:
     """Keeps protocols.RolloutEngine on vLLM."""
 
-    def __init__(self, config: GrpoConfig, codec: PromptCodec, start: EngineStart) -> None:
+    def __init__(self, config: EngineConfig, codec: PromptCodec, start: EngineStart) -> None:
         """Start the engine on ``start.path``; ``codec`` turns problems into token ids and back."""
         _prepare_environment(start.threads)
         from vllm import LLM  # after the environment, which vLLM reads at import
