@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlreason import strict_yaml
-from rlreason.config import GrpoConfig
+from rlreason.config import CftConfig, GrpoConfig
 from rlreason.config_mistakes import (
     Location,
     Mistake,
@@ -29,7 +29,10 @@ from rlreason.config_mistakes import (
 from rlreason.errors import ConfigError
 from rlreason.overrides import apply_override
 
-KINDS: dict[str, type[GrpoConfig]] = {"grpo": GrpoConfig}
+RunConfig = GrpoConfig | CftConfig
+"""What ``rlreason train`` runs."""
+
+KINDS: dict[str, type[RunConfig]] = {"grpo": GrpoConfig, "cft": CftConfig}
 """What ``kind:`` may say, and the tree that it means."""
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -37,7 +40,21 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def load_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> GrpoConfig:
-    """Read, override and check a recipe.
+    """Read, override and check the recipe of a run of reinforcement learning.
+
+    Raises:
+        ConfigError: As ``load_run_config`` does, and for another kind of run.
+    """
+    config = load_run_config(path_or_recipe_name, overrides)
+    if not isinstance(config, GrpoConfig):
+        raise ConfigError(
+            f"{path_or_recipe_name}: kind = {config.kind}: only a run of kind grpo can be used here"
+        )
+    return config
+
+
+def load_run_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read, override and check a recipe of any kind of run.
 
     Args:
         path_or_recipe_name: A file, or the name of a shipped recipe (with or without ``.yaml``).
@@ -118,14 +135,14 @@ def _read(path: Path) -> strict_yaml.Document:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _kind_of(data: dict[str, Any]) -> type[GrpoConfig] | None:
+def _kind_of(data: dict[str, Any]) -> type[RunConfig] | None:
     kind = data.get("kind", "grpo")
     return KINDS.get(kind) if isinstance(kind, str) else None
 
 
 def _validate(
     data: dict[str, Any], origins: dict[Location, Origin]
-) -> tuple[GrpoConfig | None, list[Mistake]]:
+) -> tuple[RunConfig | None, list[Mistake]]:
     root = _kind_of(data)
     if root is None:
         order, label = origin_of(("kind",), origins)

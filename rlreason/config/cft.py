@@ -73,7 +73,9 @@ class SeedsSection(Section):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if (self.choose == "given") != bool(self.problems):
-            raise ValueError("seeds.problems: names problems if seeds.choose = given, and only then")
+            raise ValueError(
+                "seeds.problems: names problems if seeds.choose = given, and only then"
+            )
         if (self.choose == "variance") != (self.journal is not None):
             raise ValueError(
                 "seeds.journal: the folder of a run if seeds.choose = variance, and only then"
@@ -221,7 +223,9 @@ class CftConfig(Section):
                 f"pools {bare} name no reward; set scoring.reward, or a reward in each pool"
             )
         if not any(pool.role == "test" or self._splits(pool, "held_out") for pool in self.pools):
-            raise ValueError("pools: none holds test problems; set held_out, or a pool of role test")
+            raise ValueError(
+                "pools: none holds test problems; set held_out, or a pool of role test"
+            )
         validates = any(
             pool.role == "validation" or self._splits(pool, "validation") for pool in self.pools
         )

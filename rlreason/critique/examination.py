@@ -21,7 +21,6 @@ from rlreason.critique.lessons import critic_prompt
 from rlreason.critique.records import stable_hash
 from rlreason.estimates import Estimate, fraction_estimate
 from rlreason.evaluate import Evaluation, Evaluator
-from rlreason.problem_results import FOLDER as RESULTS
 from rlreason.protocols import RolloutEngine, Scorer
 from rlreason.types import Problem
 
@@ -74,6 +73,8 @@ class Examiner:
     test: Mapping[str, Sequence[Problem]]
     section: EvaluationSection
     num_verdicts: int
+    fits: Callable[[Problem], bool]
+    """Whether a prompt leaves the engine room for an answer."""
     render: Callable[[Problem, str], str]
     """Fills the template that asks the policy for a critique."""
     settings: str
@@ -93,7 +94,7 @@ class Examiner:
                     validation=validation,
                     test=test,
                     leak_frac=leak_frac(self._answers(number)),
-                    verdicts=self._verdicts(engine, number),
+                    verdicts=self._verdicts(engine),
                 )
             )
             self._store(key, found)
@@ -141,11 +142,11 @@ class Examiner:
 
     def _answers(self, number: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pq.read_table(
-            self.folder / RESULTS / f"{number:06d}.parquet"
+            self.folder / "evaluations" / f"{number:06d}.parquet"
         ).to_pylist()
         return rows
 
-    def _verdicts(self, engine: RolloutEngine, number: int) -> dict[str, Any] | None:
+    def _verdicts(self, engine: RolloutEngine) -> dict[str, Any] | None:
         questions = self._questions()
         if not questions:
             return None
@@ -173,9 +174,10 @@ class Examiner:
         }
         answers = [row for row in self._answers(0) if row["greedy_correct"] is not None]
         chosen = half_and_half(answers, self.num_verdicts)
-        return [
+        questions = [
             _question(self.render, by_key[row["pool"], row["problem_id"]], row) for row in chosen
         ]
+        return [question for question in questions if self.fits(question)]
 
     def _cached(self, key: str) -> dict[str, Any] | None:
         for line in jsonl.read_lines(self._store_file()):

@@ -53,7 +53,9 @@ class Lesson:
     """Key of the seed problem."""
 
 
-def critic_prompt(render: Callable[[Problem, str], str], problem: Problem, solution: str) -> Problem:
+def critic_prompt(
+    render: Callable[[Problem, str], str], problem: Problem, solution: str
+) -> Problem:
     """The prompt that asks for a critique of ``solution``."""
     text = render(problem, solution)
     return Problem(

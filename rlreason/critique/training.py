@@ -2,10 +2,10 @@
 
 A training has a folder of its own:
 
-    checkpoints/cft.all.seed0/training.json        hash of what it learns from and how
-                              policies/000010/     every checkpoint, as transformers and vLLM load it
-                              resume/000010/       the newest one with the optimizer, to go on from
-                              updates.jsonl        loss, gradient norm and rate of each update
+    checkpoints/cft.all.seed0/training.json       hash of what it learns from and how
+                              policies/000010/    every checkpoint, as transformers loads it
+                              resume/000010/      the newest one with the optimizer, to go on from
+                              updates.jsonl       loss, gradient norm and rate of each update
 """
 
 from __future__ import annotations

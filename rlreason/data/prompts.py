@@ -42,6 +42,9 @@ class PromptEncoder:
             )
         if section.style == "chat":
             self._need_template("prompt.style = 'chat'")
+        chat = section.style == "chat"
+        ends = _template_end_ids(tokenizer) if chat else []
+        self._end_of_turn = ends[0] if ends else int(tokenizer.eos_token_id)
 
     def encode(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of the prompt, up to where the model's turn begins.
@@ -65,6 +68,22 @@ class PromptEncoder:
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def encode_turn(self, text: str) -> tuple[int, ...]:
+        """Token ids of ``text`` as the model's own turn, with the token that ends it.
+
+        What a policy that is taught ``text`` would sample: the prompt's tokens are not touched.
+
+        Raises:
+            BadRowError: If the text spells control tokens, or its tokens do not say the same.
+        """
+        control = self._control_token.search(text)
+        if control is not None:
+            raise BadRowError("control token", f"the text spells {control.group()!r}")
+        ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        if not ids or _letters(self.decode(ids)) != _letters(text):
+            raise BadRowError("not in the vocabulary", f"{text!r:.60} does not survive encoding")
+        return (*ids, self._end_of_turn)
 
     def check_tokenizer(self, problem: Problem) -> None:
         """Encode a first problem and refuse what would be wrong with every prompt.
