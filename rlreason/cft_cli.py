@@ -35,13 +35,23 @@ def train_cft(config: CftConfig, *, until: str | None, dry_run: bool, fresh: boo
         show_result(folder)
 
 
+def is_cft(folder: Path) -> bool:
+    """Whether the run in ``folder`` is one of critique fine-tuning."""
+    text = (folder / "config.yaml").read_text(encoding="utf-8")
+    return any(line.strip() == "kind: cft" for line in text.splitlines())
+
+
 def show_result(folder: Path) -> None:
-    """Funnel and accuracies on the terminal, and where the page is."""
+    """Funnel and accuracies on the terminal as far as they are there, and where the page is."""
+    from rlreason.report.cft_data import read_cft
     from rlreason.report.cft_page import write_cft_report
     from rlreason.report.cft_tables import funnel_table, result_table
 
-    _show(funnel_table(folder))
-    _show(result_table(folder))
+    data = read_cft(folder)
+    if data.funnel:
+        _show(funnel_table(data))
+    if data.results:
+        _show(result_table(data))
     print(f"report: {write_cft_report(folder)}")
 
 

@@ -163,6 +163,11 @@ def report(
       rlreason report quickstart --completions 40
     """
     folder = find_run(run)
+    from rlreason.cft_cli import is_cft, show_result
+
+    if is_cft(folder):
+        show_result(folder)
+        return
     from rlreason.report import best_and_worst, write_report
 
     if completions is not None:
