@@ -111,13 +111,12 @@ def split_sizes(
     right: int, wrong: int, right_share: float | None, limit: int | None
 ) -> tuple[int, int]:
     """How many right and wrong ones to keep: the most that there are in the wanted proportion."""
-    total = right + wrong
-    if right_share is not None:
-        if right_share > 0:
-            total = min(total, int(right / right_share + 1e-9))
-        if right_share < 1:
-            total = min(total, int(wrong / (1 - right_share) + 1e-9))
-    total = total if limit is None else min(total, limit)
+    most = float(right + wrong)
+    if right_share is not None and right_share > 0:
+        most = min(most, right / right_share)
+    if right_share is not None and right_share < 1:
+        most = min(most, wrong / (1 - right_share))
+    total = int(most + 1e-9) if limit is None else min(int(most + 1e-9), limit)
     share = right_share if right_share is not None else right / max(1, right + wrong)
     keep_right = min(right, round(total * share))
     return keep_right, min(wrong, total - keep_right)

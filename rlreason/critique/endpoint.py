@@ -104,8 +104,9 @@ class _Session:
     def __init__(
         self, section: WriterSection, key: str | None, first_wait_s: float, chance: random.Random
     ) -> None:
-        # At INFO httpx writes a line for every call, which would drown the run's log.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
+        # Their lines for every call would drown the run's log, and show what endpoints send back.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._section, self._key, self._first_wait_s = section, key, first_wait_s
         self._chance = chance
         self._url = f"{str(section.endpoint).rstrip('/')}/chat/completions"
