@@ -164,8 +164,8 @@ class CftEvaluationSection(EvaluationSection):
     max_completion_tokens: int = Field(default=2048, ge=1)
     """Longest answer or critique."""
     verdicts: int = Field(default=64, ge=0)
-    """Answers of the untrained model to test problems that each policy is asked to judge, as many
-    right as wrong ones if there are; 0: none."""
+    """Answers of the untrained model to test problems that each selected policy is asked to judge,
+    as many right as wrong ones; 0: none."""
     vllm: dict[str, Any] = Field(default_factory=dict)
     """Passed to vLLM's engine as they are."""
 

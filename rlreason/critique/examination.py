@@ -46,7 +46,7 @@ class Verdicts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """One policy's results."""
+    """What every policy shows."""
 
     validation: Mapping[str, Any] | None
     """An ``Evaluation``, greedy only; None without validation problems."""
@@ -54,7 +54,16 @@ class Examined:
     """An ``Evaluation``, greedy only."""
     leak_frac: float
     """Share of greedy answers to test problems in the style of a critique."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detail:
+    """What is measured of selected policies alone."""
+
+    sampled: Mapping[str, Any] | None
+    """An ``Evaluation`` with samples; None where none are asked for."""
     verdicts: Mapping[str, Any] | None
+    """``Verdicts``; None where none are asked for, or nothing is there to judge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,21 +103,23 @@ class Examiner:
                     validation=validation,
                     test=test,
                     leak_frac=leak_frac(self._answers(number)),
-                    verdicts=self._verdicts(engine),
                 )
             )
             self._store(key, found)
         return Examined(**found)
 
-    def sample(self, number: int, policy: Path | None, digest: str) -> dict[str, Any]:
-        """The ``Evaluation`` of a policy on the test problems, sampled answers included."""
-        key = stable_hash("sampled", digest, self.settings)
+    def detail(self, number: int, policy: Path | None, digest: str) -> Detail:
+        """Sampled answers to the test problems, and verdicts, of an examined policy."""
+        key = stable_hash("detail", digest, self.settings)
         found = self._cached(key)
         if found is None:
             engine = self._with_policy(number, policy)
-            found = self._run(engine, self.test, self.section, self.folder, number).to_json()
+            sampled = None
+            if self.section.samples:
+                sampled = self._run(engine, self.test, self.section, self.folder, number).to_json()
+            found = asdict(Detail(sampled=sampled, verdicts=self._verdicts(engine)))
             self._store(key, found)
-        return found
+        return Detail(**found)
 
     def _with_policy(self, number: int, policy: Path | None) -> RolloutEngine:
         engine = self.engine()

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlreason.critique.examination import Examined, Examiner
+from rlreason.critique.examination import Detail, Examined, Examiner
+from rlreason.critique.records import stable_hash
 from rlreason.critique.selection import Rule, Standing, select
 from rlreason.errors import DataError
 from rlreason.faults import fault_point
@@ -81,33 +82,49 @@ def examine_all(
     start = {"method": "base", "group": "", "seed": 0, "update": 0, "digest": base, "loss": None}
     policies: list[Row] = [start, *checkpoints]
     rows: list[Row] = []
-    for number, policy in enumerate(policies):
-        progress(number, len(policies), "policies")
-        fault_point("evaluate", number)
-        examined = examiner.examine(number, _folder(folder, policy), policy["digest"])
-        rows.append(_row(number, policy, examined))
+    for index, policy in enumerate(policies):
+        progress(index, len(policies), "policies")
+        fault_point("evaluate", index)
+        number = policy_number(policy["digest"]) if index else 0
+        place = _folder(folder, policy)
+        rows.append(_row(number, policy, examiner.examine(number, place, policy["digest"])))
+        if index == 0:  # now, as the engine holds the untrained model only until another is loaded
+            rows[0] |= _detail(examiner.detail(number, place, policy["digest"]))
     progress(len(policies), len(policies), "policies")
-    chosen = {0, *selected(rows[1:], rule)}
-    for row, policy in zip(rows, policies, strict=True):
-        if row["number"] in chosen:
-            row["selected"] = True
-            if examiner.section.samples:
-                found = examiner.sample(row["number"], _folder(folder, policy), policy["digest"])
-                row["sampled"] = json.dumps(found)
+    for index in selected(rows[1:], rule):
+        row, policy = rows[1 + index], policies[1 + index]
+        place = _folder(folder, policy)
+        row |= _detail(examiner.detail(row["number"], place, policy["digest"]))
     return rows
 
 
+def policy_number(digest: str) -> int:
+    """The number that a policy is loaded and its answers are filed under: the same in every run."""
+    return 1 + int(stable_hash(digest)[:9], 16)
+
+
 def selected(rows: Sequence[Row], rule: Rule) -> list[int]:
-    """The number of the policy that is the result of each training."""
-    trainings: dict[tuple[str, str, int], list[Row]] = {}
-    for row in rows:
-        trainings.setdefault((row["method"], row["group"], row["seed"]), []).append(row)
-    numbers = []
+    """The position in ``rows`` of the result of each training."""
+    trainings: dict[tuple[str, str, int], list[int]] = {}
+    for index, row in enumerate(rows):
+        trainings.setdefault((row["method"], row["group"], row["seed"]), []).append(index)
+    chosen = []
     for mine in trainings.values():
-        standings = [Standing(update=r["update"], validation=r["validation"]) for r in mine]
+        standings = [
+            Standing(update=rows[index]["update"], validation=rows[index]["validation"])
+            for index in mine
+        ]
         update = select(standings, rule)
-        numbers += [row["number"] for row in mine if row["update"] == update]
-    return numbers
+        chosen += [index for index in mine if rows[index]["update"] == update]
+    return chosen
+
+
+def _detail(found: Detail) -> Row:
+    return {
+        "selected": True,
+        "verdict_accuracy": found.verdicts and found.verdicts["accuracy"]["mean"],
+        "detail": json.dumps(asdict(found)),
+    }
 
 
 def _folder(folder: Path, policy: Row) -> Path | None:
@@ -116,7 +133,7 @@ def _folder(folder: Path, policy: Row) -> Path | None:
 
 def _row(number: int, policy: Row, examined: Examined) -> Row:
     greedy = examined.test["overall"]["greedy"]
-    validation, verdicts = examined.validation, examined.verdicts
+    validation = examined.validation
     return {
         "number": number,
         **{name: policy[name] for name in ("method", "group", "seed", "update", "digest", "loss")},
@@ -125,8 +142,8 @@ def _row(number: int, policy: Row, examined: Examined) -> Row:
         "test_low": greedy["low"],
         "test_high": greedy["high"],
         "leak_frac": examined.leak_frac,
-        "verdict_accuracy": verdicts and verdicts["accuracy"]["mean"],
+        "verdict_accuracy": None,
         "selected": False,
         "examined": json.dumps(asdict(examined)),
-        "sampled": None,
+        "detail": None,
     }

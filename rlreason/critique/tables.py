@@ -77,11 +77,11 @@ RESULTS = pa.schema(
         ("verdict_accuracy", pa.float64()),
         ("selected", pa.bool_()),
         ("examined", pa.string()),
-        ("sampled", pa.string()),
+        ("detail", pa.string()),
     ]
 )
-"""One row per policy, the untrained model first (method ``base``); ``examined`` and ``sampled``
-hold everything measured, as JSON."""
+"""One row per policy, the untrained model first (method ``base``); ``examined``, and of
+selected policies ``detail``, hold everything measured, as JSON."""
 
 
 def seed_row(problem: Problem, pass_rate: float | None) -> dict[str, Any]:

@@ -146,8 +146,8 @@ def _evaluation(row: Row) -> dict[str, Any]:
 def _method(name: str, rows: Sequence[Row]) -> MethodResult:
     chosen = [row for row in rows if row["selected"]]
     final = max(row["update"] for row in rows)
-    sampled = [json.loads(row["sampled"]) for row in chosen if row["sampled"]]
-    averages = [one["overall"]["avg_at_k"]["mean"] for one in sampled if one["overall"]["avg_at_k"]]
+    sampled = [json.loads(row["detail"])["sampled"] for row in chosen]
+    averages = [one["overall"]["avg_at_k"]["mean"] for one in sampled if one]
     verdicts = [row["verdict_accuracy"] for row in chosen if row["verdict_accuracy"] is not None]
     return MethodResult(
         method=name,
