@@ -18,7 +18,15 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "build_cft", "preflight_cft", "preflight", "doctor_trial", "build_writers", "writer_process"}
+COMPOSERS = {
+    "build",
+    "build_cft",
+    "preflight_cft",
+    "preflight",
+    "doctor_trial",
+    "build_writers",
+    "writer_process",
+}
 """What puts adapters together: the build, its first half, the doctor's trials, and the writers of
 candidates and critiques with the process of a local one."""
 

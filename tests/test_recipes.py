@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rlreason.config_file import RECIPES, load_config, shipped_recipes
+from rlreason.config_file import RECIPES, load_config, load_run_config, shipped_recipes
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
 from rlreason.data.sources import open_source
@@ -23,7 +23,7 @@ def test_a_recipe_parses_under_its_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert load_config(name) == load_config(name.removesuffix(".yaml"))
+    assert load_run_config(name) == load_run_config(name.removesuffix(".yaml"))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -36,7 +36,7 @@ def test_a_recipe_opens_with_what_it_shows_and_where_it_runs(name: str) -> None:
 
 
 def test_recipes_have_run_folders_of_their_own() -> None:
-    names = [load_config(name).run.name for name in ALL]
+    names = [load_run_config(name).run.name for name in ALL]
     assert len(set(names)) == len(names)
 
 

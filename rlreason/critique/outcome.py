@@ -91,7 +91,9 @@ def examine_all(
         if index == 0:  # now, as the engine holds the untrained model only until another is loaded
             rows[0] |= _detail(examiner.detail(number, place, policy["digest"]))
     progress(len(policies), len(policies), "policies")
-    for index in selected(rows[1:], rule):
+    chosen = selected(rows[1:], rule)
+    for done, index in enumerate(chosen):
+        progress(done, len(chosen), "selected policies")
         row, policy = rows[1 + index], policies[1 + index]
         place = _folder(folder, policy)
         row |= _detail(examiner.detail(row["number"], place, policy["digest"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -21,35 +21,35 @@ Lines = list[list[str]]
 
 RESULT_HEADER = [
     "trained on",
-    "trainings",
-    "selected checkpoint",
+    "runs",
+    "selected",
     "at update",
-    "last checkpoint",
+    "last",
     "sampled",
-    "true verdicts",
+    "verdicts",
     "leaks",
 ]
 FUNNEL_HEADER = ["generator", "teacher", "critiques", "true verdicts", "kept", "dropped"]
 
 
-def result_lines(results: Sequence[Row]) -> Lines:
+def result_lines(results: Sequence[Row], names: Mapping[str, str] = NAMES) -> Lines:
     """A line per method, the untrained model first."""
     base = results[0]
     greedy = overall(base)["greedy"]
     interval = f"{greedy['mean']:.3f} [{greedy['low']:.3f}, {greedy['high']:.3f}]"
-    first = [NAMES["base"], "", interval, "", "", "", _number(base["verdict_accuracy"])]
+    first = [names["base"], "", interval, "", "", "", _number(base["verdict_accuracy"])]
     lines = [[*first, _number(base["leak_frac"])]]
     for result in method_results(results):
         lines.append(
             [
-                NAMES[result.method],
+                names[result.method],
                 str(result.trainings),
                 str(result.selected),
                 ", ".join(map(str, result.updates)),
                 str(result.last),
                 str(result.sampled or "-"),
                 str(result.verdicts or "-"),
-                str(result.leaks),
+                _number(result.leaks.mean),
             ]
         )
     return lines
@@ -106,7 +106,7 @@ def stage_lines(data: CftData) -> Lines:
 
 def result_table(data: CftData) -> Table:
     """What the methods reached, for the terminal."""
-    lines = result_lines(data.results)
+    lines = result_lines(data.results, {name: name for name in NAMES})  # short, for 80 columns
     return _table("greedy accuracy on test problems (± over trainings)", RESULT_HEADER, lines)
 
 
