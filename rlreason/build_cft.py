@@ -15,9 +15,9 @@ from rlreason.config_file import resolved_yaml
 from rlreason.console import run_console
 from rlreason.critique.examination import Examiner
 from rlreason.critique.lessons import CRITIC
-from rlreason.critique.pipeline import CftRun, Hashes
 from rlreason.critique.records import stable_hash
 from rlreason.critique.replies import NamedWriter
+from rlreason.critique.run_parts import CftRun, Hashes
 from rlreason.critique.stage_display import open_stage_display
 from rlreason.critique.stages import weights_digest
 from rlreason.critique.training import OpenLearner

@@ -15,8 +15,8 @@ from rlreason.build_writers import check_generator, check_teacher
 from rlreason.config import CftConfig, CftPoolSection, GrpoConfig, PromptSection
 from rlreason.critique.lessons import CRITIC
 from rlreason.critique.outcome import refuse_overlap, refuse_tested
-from rlreason.critique.pipeline import Templates
 from rlreason.critique.prompts import load_template
+from rlreason.critique.run_parts import Templates
 from rlreason.critique.seed_stage import choose_seeds
 from rlreason.data.pools import split_held_out, split_key
 from rlreason.data.prompts import PromptEncoder

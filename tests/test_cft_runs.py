@@ -56,7 +56,11 @@ kind: cft
 run: {name: small}
 model: {path: tiny-arithmetic-critic}
 pools:
-  - {name: add2, source: "arithmetic:add", options: {digits: 2, size: 60}, validation: 4, held_out: 4}
+  - name: add2
+    source: arithmetic:add
+    options: {digits: 2, size: 60}
+    validation: 4
+    held_out: 4
 scoring: {reward: {use: "rewards.boxed_exact:BoxedExact", strict_format: false}}
 generators:
   - {name: half, use: {use: "writers.py:Solver", right_each: 2}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 
 from rlreason.config import CftConfig
 from rlreason.critique.lessons import TurnCodec, encode, lessons_of
@@ -35,28 +36,27 @@ def plan_trainings(
         "model": config.model.model_dump(mode="json", exclude={"path"}),
         "weights": weights,
     }
+    groups = _groups(section.problems, examples, candidates)
     trainings: list[Training] = []
     left_out: dict[str, Mapping[str, int]] = {}
     updates: dict[str, int] = {}
-    for method in ("cft", *config.baselines):
-        for group, mine, theirs in _groups(section.problems, examples, candidates):
-            for seed in section.seeds:
-                lessons = lessons_of(method, mine, theirs, seed=seed, render=render)
-                sequences, reasons = encode(lessons, codec, max_tokens=section.max_tokens)
-                if method == "cft":
-                    updates[group] = _updates(config, len(sequences))
-                training = Training(
-                    method=method,
-                    group=group,
-                    seed=seed,
-                    sequences=tuple(sequences),
-                    updates=updates[group],
-                    batch_size=section.batch_size,
-                    checkpoint_every=section.checkpoint_every,
-                    settings=settings,
-                )
-                trainings.append(training)
-                left_out[training.name] = reasons
+    for method, group, seed in product(("cft", *config.baselines), groups, section.seeds):
+        lessons = lessons_of(method, *groups[group], seed=seed, render=render)
+        sequences, reasons = encode(lessons, codec, max_tokens=section.max_tokens)
+        # Critiques come first: the baselines of a group make as many updates.
+        num_updates = updates.setdefault(group, _updates(config, len(sequences)))
+        training = Training(
+            method=method,
+            group=group,
+            seed=seed,
+            sequences=tuple(sequences),
+            updates=num_updates,
+            batch_size=section.batch_size,
+            checkpoint_every=section.checkpoint_every,
+            settings=settings,
+        )
+        trainings.append(training)
+        left_out[training.name] = reasons
     return trainings, left_out
 
 
@@ -70,16 +70,15 @@ def _updates(config: CftConfig, num_examples: int) -> int:
 
 def _groups(
     problems: str, examples: Sequence[CritiqueExample], candidates: Sequence[Candidate]
-) -> list[tuple[str, list[CritiqueExample], list[Candidate]]]:
-    """(name, critiques, candidates) of what is trained on together."""
+) -> dict[str, tuple[list[CritiqueExample], list[Candidate]]]:
+    """Name -> critiques and candidates of what is trained on together."""
     if problems == "together":
-        return [("all", list(examples), list(candidates))]
+        return {"all": (list(examples), list(candidates))}
     keys = dict.fromkeys(candidate.problem.key for candidate in candidates)
-    return [
-        (
-            key,
+    return {
+        key: (
             [example for example in examples if example.problem.key == key],
             [candidate for candidate in candidates if candidate.problem.key == key],
         )
         for key in keys
-    ]
+    }
