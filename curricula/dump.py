@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "robust": {
             "statistic": "reward_spread",
             "count_unit": "prompt",
-            "window": 32,
+            "window": 64,
             "exploration": 0.35,
             "floor": 0.1,
         },

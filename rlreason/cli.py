@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperGroup
 
 from rlreason import __version__
-from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
+from rlreason.config import GrpoConfig
+from rlreason.config_file import find_recipe, load_run_config, resolved_yaml, shipped_recipes
 from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
 from rlreason.named_runs import find_run, find_sweep
 from rlreason.reward_cli import app as reward_app
@@ -86,6 +87,10 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; a run of this name is moved aside.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="STAGE", help="Kind cft: stop after this stage."),
+    ] = None,
 ) -> None:
     """Train as RECIPE says. The same command again continues where it stopped.
 
@@ -95,10 +100,20 @@ def train(
       rlreason train grpo.yaml run.name=second run.seed=1 learner.learning_rate=2e-4
       rlreason train grpo.yaml pools.add3.held_out=32 curriculum=curricula.uniform:Uniform
       rlreason train grpo.yaml --dry-run
+      rlreason train cft.yaml --until critiques
 
+    A recipe of kind cft has the stages seeds, candidates, critiques, filter, train, evaluate and
+    report; what did not change since the last time is kept.
     Values are YAML; a pool is named by its name. Ctrl-C finishes the step, saves and leaves.
     """
-    config = load_config(recipe, overrides or [])
+    config = load_run_config(recipe, overrides or [])
+    if not isinstance(config, GrpoConfig):
+        from rlreason.cft_cli import train_cft
+
+        train_cft(config, until=until, dry_run=dry_run, fresh=fresh)
+        return
+    if until is not None:
+        raise ConfigError(f"--until {until}: a run of kind {config.kind} has no stages")
     if dry_run:
         from rlreason.preflight import preflight
 
@@ -160,6 +175,11 @@ def report(
         show_sweep(sweep_folder)
         return
     folder = find_run(run)
+    from rlreason.cft_cli import is_cft, show_result
+
+    if is_cft(folder):
+        show_result(folder)
+        return
     from rlreason.report import best_and_worst, write_report
 
     if completions is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlreason import strict_yaml
-from rlreason.config import GrpoConfig, SweepConfig
+from rlreason.config import CftConfig, GrpoConfig, SweepConfig
 from rlreason.config_mistakes import (
     Location,
     Mistake,
@@ -29,7 +29,14 @@ from rlreason.config_mistakes import (
 from rlreason.errors import ConfigError
 from rlreason.overrides import apply_override
 
-KINDS: dict[str, type[GrpoConfig] | type[SweepConfig]] = {"grpo": GrpoConfig, "sweep": SweepConfig}
+RunConfig = GrpoConfig | CftConfig
+"""What ``rlreason train`` runs."""
+
+KINDS: dict[str, type[RunConfig] | type[SweepConfig]] = {
+    "grpo": GrpoConfig,
+    "cft": CftConfig,
+    "sweep": SweepConfig,
+}
 """What ``kind:`` may say, and the tree that it means."""
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -37,7 +44,21 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def load_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> GrpoConfig:
-    """Read, override and check the recipe of a run.
+    """Read, override and check the recipe of a run of reinforcement learning.
+
+    Raises:
+        ConfigError: As ``load_run_config`` does, and for another kind of run.
+    """
+    config = load_run_config(path_or_recipe_name, overrides)
+    if not isinstance(config, GrpoConfig):
+        raise ConfigError(
+            f"{path_or_recipe_name}: kind = {config.kind}: only a run of kind grpo can be used here"
+        )
+    return config
+
+
+def load_run_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read, override and check a recipe of any kind of run.
 
     Args:
         path_or_recipe_name: A file, or the name of a shipped recipe (with or without ``.yaml``).
@@ -67,7 +88,7 @@ def load_sweep(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> Sweep
     return config
 
 
-def _load(name: str, overrides: Sequence[str], default_kind: str) -> GrpoConfig | SweepConfig:
+def _load(name: str, overrides: Sequence[str], default_kind: str) -> RunConfig | SweepConfig:
     path = find_recipe(name)
     document = _read(path)
     data = {} if document.data is None else document.data
@@ -140,14 +161,14 @@ def _read(path: Path) -> strict_yaml.Document:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _kind_of(data: dict[str, Any], default: str) -> type[GrpoConfig] | type[SweepConfig] | None:
+def _kind_of(data: dict[str, Any], default: str) -> type[RunConfig] | type[SweepConfig] | None:
     kind = data.get("kind", default)
     return KINDS.get(kind) if isinstance(kind, str) else None
 
 
 def _validate(
     data: dict[str, Any], origins: dict[Location, Origin], default_kind: str
-) -> tuple[GrpoConfig | SweepConfig | None, list[Mistake]]:
+) -> tuple[RunConfig | SweepConfig | None, list[Mistake]]:
     root = _kind_of(data, default_kind)
     if root is None:
         order, label = origin_of(("kind",), origins)

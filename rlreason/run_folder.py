@@ -60,13 +60,22 @@ class RunFolder:
         """How often this run was started, this time included."""
         self._held = contextlib.ExitStack()
 
-    def open(self, config: BaseModel, *, config_text: str, fresh: bool = False) -> Self:
+    def open(
+        self,
+        config: BaseModel,
+        *,
+        config_text: str,
+        fresh: bool = False,
+        all_may_change: bool = False,
+    ) -> Self:
         """Take the folder for this process: make it, lock it, check that the run is the same one.
 
         Args:
             config: The resolved configuration.
             config_text: The same as YAML: becomes ``config.yaml``.
             fresh: Move a run that is there to ``NAME.old-TIME`` and start anew.
+            all_may_change: Any field may differ from the run that is there: for runs whose stages
+                see for themselves which of them a change undoes.
 
         Raises:
             RunLockedError: If another process holds the folder.
@@ -77,7 +86,7 @@ class RunFolder:
             self._check_place()
             self._check_contents()
             self._take(fresh)
-            self._continue_or_start(config, config_text)
+            self._continue_or_start(config, config_text, all_may_change)
             self._open_log()
         except OSError as error:
             self.close()
@@ -182,11 +191,11 @@ class RunFolder:
         self.path.rename(old)
         logger.warning("the earlier run was moved to %s", old)
 
-    def _continue_or_start(self, config: BaseModel, config_text: str) -> None:
+    def _continue_or_start(self, config: BaseModel, config_text: str, all_may_change: bool) -> None:
         self.resumed = self.config_file.exists()
         if self.resumed:
             self.changes = config_changes(self._earlier(type(config)), config)
-            refused = refused_changes(self.changes, config)
+            refused = {} if all_may_change else refused_changes(self.changes, config)
             if refused:
                 raise ConfigError(
                     f"{self.config_file}: this run was started with another configuration:\n"

@@ -18,8 +18,17 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "build_sweep", "build_writers", "preflight", "doctor_trial", "writer_process"}
-"""What puts adapters together: the builds, their first half, the doctor's trials, and the process
+COMPOSERS = {
+    "build",
+    "build_cft",
+    "build_sweep",
+    "build_writers",
+    "preflight",
+    "preflight_cft",
+    "doctor_trial",
+    "writer_process",
+}
+"""What puts adapters together: the builds, their first halves, the doctor's trials, and the process
 of a local writer of candidates and critiques."""
 
 LIBRARY_HOMES = {

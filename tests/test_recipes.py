@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from rlreason.config_file import RECIPES, load_config, load_sweep, shipped_recipes
+from rlreason.config_file import (
+    RECIPES,
+    load_config,
+    load_run_config,
+    load_sweep,
+    shipped_recipes,
+)
 from rlreason.data.pools import split_held_out
 from rlreason.data.problems import read_problems
 from rlreason.data.sources import open_source
@@ -16,7 +22,9 @@ from rlreason.sweep.plan import make_plan
 from rlreason.types import Problem
 
 ALL = sorted(shipped_recipes())
-SWEEPS = ["curriculum_ablation.yaml"]
+SWEEPS = sorted(
+    name for name, path in shipped_recipes().items() if "kind: sweep" in path.read_text()
+)
 RUNS = sorted(set(ALL) - set(SWEEPS))
 
 
@@ -36,7 +44,7 @@ def test_a_recipe_parses_under_its_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    load = load_sweep if name in SWEEPS else load_config
+    load = load_sweep if name in SWEEPS else load_run_config
     assert load(name) == load(name.removesuffix(".yaml"))
 
 
@@ -50,7 +58,7 @@ def test_a_recipe_opens_with_what_it_shows_and_where_it_runs(name: str) -> None:
 
 
 def test_recipes_have_run_folders_of_their_own() -> None:
-    names = [load_config(name).run.name for name in RUNS]
+    names = [load_run_config(name).run.name for name in RUNS]
     assert len(set(names)) == len(names)
 
 

@@ -5,6 +5,7 @@ defaults are the vetted setting; a recipe states what differs.
 """
 
 from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSection
+from rlreason.config.cft import CftConfig, CftPoolSection, TrainingSection
 from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
@@ -28,6 +29,8 @@ from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
+    "CftConfig",
+    "CftPoolSection",
     "ClusterSection",
     "Correction",
     "EntropyControlSection",
@@ -49,6 +52,7 @@ __all__ = [
     "SelectionSection",
     "SweepConfig",
     "TeacherSection",
+    "TrainingSection",
     "TrialResourcesSection",
     "WriterSection",
 ]
