@@ -36,7 +36,7 @@ def test_the_robust_setting_is_what_it_was_when_this_test_was_written() -> None:
     # Pinned: if this changes, a run that is resumed after an upgrade becomes another run.
     assert options_of(setting="robust") == {
         "statistic": "reward_spread",
-        "window": 32,
+        "window": 64,
         "temperature": 0.1,
         "exploration": 0.35,
         "count_unit": "prompt",

@@ -38,7 +38,7 @@ def lowest_and_last(cls: Any, options: dict[str, Any], steps: int = STEPS) -> tu
 @pytest.mark.parametrize(
     ("cls", "options"),
     [
-        (Dump, {"setting": "robust"}),
+        (Dump, {"setting": "robust", "window": WINDOW}),
         (Dump, {"floor": FLOOR, "window": WINDOW, "count_unit": "prompt"}),
         (Learnability, {"window": WINDOW}),
         (Thompson, {"floor": FLOOR}),
