@@ -20,7 +20,7 @@ class Alarm:
 
     step: int
     name: str
-    """``no_signal``, ``truncation``, ``mismatch``, ``entropy`` or ``skipped_update``."""
+    """``no_signal``, ``refill``, ``truncation``, ``mismatch``, ``entropy``, ``skipped_update``."""
     cause: str
     """Which of the alarm's causes: an alarm whose cause changed is news, else it is repetition."""
     message: str
@@ -84,6 +84,8 @@ class Alarms:
         if metrics.num_rollouts and metrics.signal_frac == 0:
             cause = _no_signal_cause(metrics)
             yield "no_signal", cause, f"no group has signal: {_NO_SIGNAL[cause].format(m=metrics)}"
+        if metrics.refill is not None and metrics.refill.missing:
+            yield "refill", "", _REFILL.format(m=metrics)
         if metrics.truncated_frac > self.limits.truncated_frac:
             yield "truncation", "", _TRUNCATION.format(m=metrics)
         if metrics.skipped:
@@ -179,6 +181,11 @@ _NO_SIGNAL = {
         "difficulty or a reward with finer steps"
     ),
 }
+_REFILL = (
+    "the step lacks {m.refill.missing} groups that teach after {m.refill.extra_rollouts} extra "
+    "completions, the limit of rollout.refill.max_extra; it learns from the others alone. Raise "
+    "the limit, or let the curriculum leave pools that are all right or all wrong"
+)
 _TRUNCATION = (
     "{m.truncated_frac:.0%} of the completions are cut at rollout.max_completion_tokens and seldom "
     "hold an answer; raise it. If the text runs on after the answer, the model lacks its "

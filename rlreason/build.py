@@ -13,7 +13,9 @@ from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
+from rlreason.controls import Controls
 from rlreason.data.pools import Pools
+from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
@@ -21,10 +23,10 @@ from rlreason.preflight import Plan, build_curriculum, preflight
 from rlreason.progress import open_display
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
+from rlreason.run import Run
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.sinks import open_sinks
-from rlreason.trainer import Run
 
 if TYPE_CHECKING:
     from rlreason.cluster.inline import ProcessSetup
@@ -54,9 +56,13 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         stack.callback(recorder.close)
         curriculum = build_curriculum(config, plan.train)
         pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
+        controls = Controls(config.algorithm)
+        draws = DrawHistory(pools.sizes)
         if checkpoint:
-            curriculum.load_state_dict(checkpoint.state["curriculum"])
-            pools.load_state_dict(checkpoint.state["pools"])
+            curriculum.load_state_dict(checkpoint.part("curriculum"))
+            pools.load_state_dict(checkpoint.part("pools"))
+            draws.load_state_dict(checkpoint.part("draws"))
+            controls.load_state_dict(checkpoint.part("controls"))
         learner, engine, publisher = _start_inline(config, plan, checkpoint)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
@@ -66,10 +72,12 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             start_step=start,
             pools=pools,
             curriculum=curriculum,
+            draws=draws,
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,
             advantage=ADVANTAGES[config.algorithm.advantage],
+            controls=controls,
             learner=learner,
             publisher=publisher,
             journal=Journal(folder.steps),

@@ -62,6 +62,20 @@ class Checkpoint:
         """The policy, as transformers and vLLM load it."""
         return self.folder / POLICY
 
+    def part(self, name: str) -> Any:
+        """The state of one part of the run.
+
+        Raises:
+            CheckpointError: If it was saved without one.
+        """
+        if name not in self.state:
+            raise CheckpointError(
+                f"checkpoint {self.folder}: {STATE} holds no state of {name!r}, so it was saved by "
+                "another version of rlreason; continue with that version, or start anew with "
+                "--fresh"
+            )
+        return self.state[name]
+
 
 class Checkpointer:
     """The checkpoints of a run, in ``folder``."""

@@ -10,7 +10,7 @@ import errno
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -28,7 +28,7 @@ from rlreason.atomic import (
 )
 from rlreason.errors import DataError, TrainingStopped
 from rlreason.faults import fault_point
-from rlreason.types import Problem, Prompt, Rollout, RolloutGroup, Score, ScoredGroup
+from rlreason.types import Baseline, Problem, Prompt, Rollout, RolloutGroup, Score, ScoredGroup
 
 FILE = "rollouts.parquet"
 
@@ -53,9 +53,12 @@ SCHEMA = pa.schema(
         ("outcome", pa.string()),
         ("score_seconds", pa.float64()),
         ("advantage", pa.float64()),
+        ("reference_kl", pa.float64()),
+        ("baseline", pa.string()),
     ]
 )
-"""One row per rollout, groups in the order of the step, ``sample`` counting up from 0 in each."""
+"""One row per rollout, groups in the order of the step, ``sample`` counting up from 0 in each.
+``baseline`` is the group's greedy completion with its score as JSON, in the row of sample 0."""
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +187,22 @@ def _columns(step: int, scored: Sequence[ScoredGroup]) -> dict[str, list[Any]]:
         "outcome": [score.outcome for score in scores],
         "score_seconds": [score.seconds for score in scores],
         "advantage": list(chain.from_iterable(group.advantages for group in scored)),
+        "reference_kl": list(
+            chain.from_iterable(
+                group.reference_kl or (None,) * size
+                for group, size in zip(scored, sizes, strict=True)
+            )
+        ),
+        "baseline": [
+            _baseline_json(group) if sample == 0 else None
+            for group, size in zip(scored, sizes, strict=True)
+            for sample in range(size)
+        ],
     }
+
+
+def _baseline_json(group: ScoredGroup) -> str | None:
+    return None if group.baseline is None else json.dumps(asdict(group.baseline))
 
 
 def _text(problem: Problem, value: str | None) -> str | None:
@@ -238,7 +256,21 @@ def _scored_group(rows: Sequence[Mapping[str, Any]]) -> ScoredGroup:
         ),
         scores=tuple(_score(row) for row in rows),
         advantages=tuple(row["advantage"] for row in rows),
+        baseline=_baseline(first["baseline"]),
+        reference_kl=(
+            None if first["reference_kl"] is None else tuple(row["reference_kl"] for row in rows)
+        ),
     )
+
+
+def _baseline(text: str | None) -> Baseline | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    rollout = fields["rollout"]
+    for name in ("prompt_ids", "completion_ids", "rollout_logprobs"):
+        rollout[name] = tuple(rollout[name])
+    return Baseline(rollout=Rollout(**rollout), score=Score(**fields["score"]))
 
 
 def _prompt(value: Any) -> Prompt:

@@ -13,37 +13,27 @@ import resource
 import statistics
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
+from rlreason.draw_history import PoolUse
 from rlreason.errors import DataError
-from rlreason.types import Outcome, Rollout, Score, ScoredGroup, UpdateStats
+from rlreason.loop_metrics import ControlMetrics, RefillMetrics
+from rlreason.pool_metrics import (
+    Bounds,
+    PoolMetrics,
+    at_bound,
+    counted_scores,
+    mean,
+    pool_metrics,
+    rollouts,
+    share,
+)
+from rlreason.types import Outcome, ScoredGroup, UpdateStats
 
-WORK_PHASES = ("rollout", "score", "learn", "publish", "checkpoint", "evaluate")
+WORK_PHASES = ("rollout", "score", "reference", "learn", "publish", "checkpoint", "evaluate")
 """Phases that do a run's work; whatever else a step spends is the loop's overhead."""
-
-Bounds = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolMetrics:
-    """One pool's part of a step."""
-
-    weight: float
-    """Probability with which the curriculum drew it."""
-    draws: int
-    """Problems drawn from it."""
-    reward_mean: float | None
-    """None where nothing of it was drawn or scored."""
-    solved_frac: float | None
-    """Share of its groups in which every completion has the reward's highest value."""
-    hopeless_frac: float | None
-    """Share of its groups in which every completion has the reward's lowest value."""
-    tokens: int
-    """Completion tokens sampled for it."""
-    curriculum: Mapping[str, float | None]
-    """The terms behind the weight, from ``Curriculum.metrics``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +70,8 @@ class StepMetrics:
     num_rollouts: int
     rollout_tokens: int
     """Completion tokens sampled."""
+    rollout_tokens_so_far: int
+    """Completion tokens sampled since the run began, this step included."""
 
     learned: bool
     """False when the policy was left unchanged: no group had signal, or the update was skipped."""
@@ -102,6 +94,13 @@ class StepMetrics:
     """Tokens that went through forward and backward."""
     padding_frac: float | None
     """Share of the learner's computed positions that were padding."""
+
+    refill: RefillMetrics | None
+    """None without rollout.refill."""
+    greedy_tokens: int
+    """Completion tokens of greedy baselines; rollout_tokens does not count them."""
+    control: ControlMetrics | None
+    """None without a KL or entropy term."""
 
     pools: Mapping[str, PoolMetrics]
     draw_entropy: float
@@ -128,14 +127,18 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
     update: UpdateStats | None,
     curriculum_terms: Mapping[str, Mapping[str, float]],
     bounds: Mapping[str, Bounds],
+    use: Mapping[str, PoolUse],
     phase_s: Mapping[str, float],
     step_s: float,
+    refill: RefillMetrics | None = None,
+    control: ControlMetrics | None = None,
 ) -> StepMetrics:
     """Condense one step into its record.
 
     ``version`` sampled the rollouts; ``scored`` holds all groups, those without signal included;
     ``update`` is None when no group had signal; ``curriculum_terms`` is ``Curriculum.metrics()``;
-    ``bounds`` maps a pool to the lowest and highest value of its reward; ``phase_s`` is exclusive.
+    ``bounds`` maps a pool to the lowest and highest value of its reward; ``use`` is
+    ``DrawHistory.observe`` of the same groups; ``phase_s`` is exclusive.
     """
     lengths, learned = _length_fields(scored), update.num_tokens if update else 0
     return StepMetrics(
@@ -144,9 +147,13 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
         replayed=replayed,
         **_reward_fields(scored, bounds),
         **lengths,
+        rollout_tokens_so_far=sum(item.tokens_so_far for item in use.values()),
         learned=update is not None and not update.skipped,
         **_update_fields(update),
-        pools=_pool_metrics(weights, scored, curriculum_terms, bounds),
+        refill=refill,
+        greedy_tokens=_greedy_tokens(scored),
+        control=control,
+        pools=pool_metrics(weights, scored, curriculum_terms, bounds, use),
         draw_entropy=-sum(p * math.log(p) for p in weights.values() if p > 0),
         **_time_fields(phase_s, step_s, sampled=lengths["rollout_tokens"], learned=learned),
         peak_rss_gib=_peak_rss_gib(),
@@ -175,6 +182,8 @@ def from_json(line: str) -> StepMetrics:
             f"{sorted(found - expected)}; it was written by another version of rlreason"
         )
     row["pools"] = {name: PoolMetrics(**pool) for name, pool in row["pools"].items()}
+    row["refill"] = row["refill"] and RefillMetrics(**row["refill"])
+    row["control"] = row["control"] and ControlMetrics(**row["control"])
     return StepMetrics(**row)
 
 
@@ -184,40 +193,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rollouts(scored: Iterable[ScoredGroup]) -> Iterator[Rollout]:
-    return (rollout for item in scored for rollout in item.group.rollouts)
-
-
-def _counted_scores(scored: Iterable[ScoredGroup]) -> list[Score]:
-    """Scores that say something of the model: an ``infra`` fault does not."""
-    return [
-        score
-        for item in scored
-        for score, counted in zip(item.scores, item.counted, strict=True)
-        if counted
-    ]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return statistics.fmean(values) if values else None
-
-
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags) if flags else 0.0
-
-
-def _at_bound(scored: Iterable[ScoredGroup], bounds: Mapping[str, Bounds], side: int) -> list[bool]:
-    """Per group: whether all its scores sit at their reward's lowest (0) or highest (1) value."""
-    flags = []
-    for item in scored:
-        scores, bound = _counted_scores([item]), bounds[item.problem.pool][side]
-        at_bound = (math.isclose(score.value, bound, abs_tol=1e-9) for score in scores)
-        flags.append(bool(scores) and all(at_bound))
-    return flags
-
-
 def _reward_fields(scored: Sequence[ScoredGroup], bounds: Mapping[str, Bounds]) -> dict[str, Any]:
-    counted = _counted_scores(scored)
+    counted = counted_scores(scored)
     values = [score.value for score in counted]
     parts: dict[str, list[float]] = defaultdict(list)
     for score in counted:
@@ -225,12 +202,12 @@ def _reward_fields(scored: Sequence[ScoredGroup], bounds: Mapping[str, Bounds]) 
             parts[name].append(value)
     outcomes = Counter(score.outcome for item in scored for score in item.scores)
     return {
-        "reward_mean": _mean(values),
+        "reward_mean": mean(values),
         "reward_std": statistics.pstdev(values) if values else None,
         "reward_parts": {name: statistics.fmean(items) for name, items in sorted(parts.items())},
-        "signal_frac": _share([item.has_signal for item in scored]),
-        "solved_frac": _share(_at_bound(scored, bounds, 1)),
-        "hopeless_frac": _share(_at_bound(scored, bounds, 0)),
+        "signal_frac": share([item.has_signal for item in scored]),
+        "solved_frac": share(at_bound(scored, bounds, 1)),
+        "hopeless_frac": share(at_bound(scored, bounds, 0)),
         "outcome_fracs": {
             name: outcomes[name] / max(outcomes.total(), 1) for name in get_args(Outcome)
         },
@@ -238,16 +215,21 @@ def _reward_fields(scored: Sequence[ScoredGroup], bounds: Mapping[str, Bounds]) 
 
 
 def _length_fields(scored: Sequence[ScoredGroup]) -> dict[str, Any]:
-    lengths = [len(rollout.completion_ids) for rollout in _rollouts(scored)]
+    lengths = [len(rollout.completion_ids) for rollout in rollouts(scored)]
     prompts = [len(item.group.rollouts[0].prompt_ids) for item in scored]
     return {
-        "completion_tokens_mean": _mean(lengths) or 0.0,
+        "completion_tokens_mean": mean(lengths) or 0.0,
         "completion_tokens_max": max(lengths, default=0),
-        "truncated_frac": _share([r.finish_reason == "length" for r in _rollouts(scored)]),
-        "prompt_tokens_mean": _mean(prompts) or 0.0,
+        "truncated_frac": share([r.finish_reason == "length" for r in rollouts(scored)]),
+        "prompt_tokens_mean": mean(prompts) or 0.0,
         "num_rollouts": len(lengths),
         "rollout_tokens": sum(lengths),
     }
+
+
+def _greedy_tokens(scored: Sequence[ScoredGroup]) -> int:
+    baselines = [item.baseline for item in scored if item.baseline is not None]
+    return sum(len(baseline.rollout.completion_ids) for baseline in baselines)
 
 
 def _update_fields(update: UpdateStats | None) -> dict[str, Any]:
@@ -255,29 +237,6 @@ def _update_fields(update: UpdateStats | None) -> dict[str, Any]:
         return asdict(update)
     absent: dict[str, Any] = {field.name: None for field in fields(UpdateStats)}
     return absent | {"skipped": False}
-
-
-def _pool_metrics(
-    weights: Mapping[str, float],
-    scored: Sequence[ScoredGroup],
-    terms: Mapping[str, Mapping[str, float]],
-    bounds: Mapping[str, Bounds],
-) -> dict[str, PoolMetrics]:
-    drawn: dict[str, list[ScoredGroup]] = {name: [] for name in weights}
-    for item in scored:
-        drawn[item.problem.pool].append(item)
-    return {
-        name: PoolMetrics(
-            weight=weights[name],
-            draws=len(groups),
-            reward_mean=_mean([score.value for score in _counted_scores(groups)]),
-            solved_frac=_share(_at_bound(groups, bounds, 1)) if groups else None,
-            hopeless_frac=_share(_at_bound(groups, bounds, 0)) if groups else None,
-            tokens=sum(len(rollout.completion_ids) for rollout in _rollouts(groups)),
-            curriculum=dict(terms.get(name, {})),
-        )
-        for name, groups in drawn.items()
-    }
 
 
 def _time_fields(

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlreason.metrics import StepMetrics
+from rlreason.pool_words import most_weighted, term_words
 from rlreason.redact import visible
 
 _PHASE_COLORS = {
@@ -152,6 +153,9 @@ def step_line(metrics: StepMetrics, total: int, eta_s: float | None) -> str:
         f"mismatch {_scientific(metrics.mismatch_kl)}",
         f"{metrics.step_s:.2f} s ({_phases(metrics.phase_s)})",
     ]
+    if len(metrics.pools) > 1:
+        [most] = most_weighted(metrics, 1)
+        parts.append(f"most {most} {short(metrics.pools[most].weight)}")
     if metrics.truncated_frac > 0:
         parts.insert(4, f"cut {short(metrics.truncated_frac)}")
     if not metrics.learned:
@@ -219,9 +223,9 @@ def _numbers(metrics: StepMetrics) -> Table:
 
 
 def _pools(metrics: StepMetrics) -> Table:
-    """The most drawn pools with their weight as a bar, in the order of the recipe."""
-    names = sorted(metrics.pools, key=lambda name: -metrics.pools[name].weight)[:_SHOWN_POOLS]
-    shown = [name for name in metrics.pools if name in set(names)]
+    """The pools of largest weight, in the order of the recipe, with the terms behind it."""
+    names = set(most_weighted(metrics, _SHOWN_POOLS))
+    shown = [name for name in metrics.pools if name in names]
     largest = max((metrics.pools[name].weight for name in shown), default=1.0) or 1.0
     grid = Table.grid(padding=(0, 2))
     for name in shown:
@@ -231,6 +235,7 @@ def _pools(metrics: StepMetrics) -> Table:
             Text("━" * max(1, round(20 * pool.weight / largest)), style="blue"),
             f"weight {short(pool.weight)}",
             f"reward {short(pool.reward_mean)}",
+            Text(visible(term_words(pool)), style="dim", no_wrap=True, overflow="ellipsis"),
         )
     if len(metrics.pools) > len(shown):
         grid.add_row(Text(f"and {len(metrics.pools) - len(shown)} more", style="dim"))

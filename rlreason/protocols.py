@@ -10,7 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch, UpdateStats
+from rlreason.types import (
+    Coefficients,
+    Problem,
+    RolloutGroup,
+    Score,
+    ScoredGroup,
+    TrainBatch,
+    TrainSequence,
+    UpdateStats,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,8 +112,13 @@ class ProblemSource(Protocol):
 class ProblemPools(Protocol):
     """Seeded, resumable draws of training problems."""
 
-    def draw(self, step: int, count: int, weights: Mapping[str, float]) -> list[Problem]:
-        """``count`` training problems of ``step``, pools chosen by ``weights``."""
+    def draw(
+        self, step: int, count: int, weights: Mapping[str, float], *, refill: int = 0
+    ) -> list[Problem]:
+        """``count`` training problems of ``step``, pools chosen by ``weights``.
+
+        ``refill`` numbers the draws of one step: each has randomness of its own.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -133,8 +147,19 @@ class RolloutEngine(Protocol):
 
     policy_version: int
 
-    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
-        """Yield one group per problem as it finishes, in any order, sampled for training."""
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        *,
+        step: int,
+        first_slot: int = 0,
+        with_greedy: bool = False,
+    ) -> Iterator[RolloutGroup]:
+        """Yield one group per problem as it finishes, in any order, sampled for training.
+
+        Slots count up from ``first_slot``, so that the draws of one step share none of them.
+        ``with_greedy`` adds a group of one greedy completion per problem, under the same slot.
+        """
         ...
 
     def evaluate(
@@ -152,15 +177,26 @@ class Scorer(Protocol):
     """Scores groups in worker processes while the engine still samples."""
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
-        """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
+        """Every group with its scores, sorted by slot; none lost, whatever a completion does.
+
+        A greedy completion and its group share a slot; which of them comes first is not said.
+        """
         ...
 
 
 class Learner(Protocol):
     """Holds the policy and its optimizer."""
 
-    def update(self, batches: Sequence[TrainBatch], *, step: int) -> UpdateStats:
+    def update(
+        self,
+        batches: Sequence[TrainBatch],
+        *,
+        step: int,
+        coefficients: Coefficients | None = None,
+    ) -> UpdateStats:
         """One optimizer update per batch, at the learning rate of ``step``.
+
+        ``coefficients`` replace those of the recipe where a controller moves them.
 
         An update with a non-finite loss or gradient is skipped: nothing changes.
 
@@ -168,6 +204,14 @@ class Learner(Protocol):
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
                 by the weights at the start of this call.
         """
+        ...
+
+    def reference_logprobs(self, sequences: Sequence[TrainSequence]) -> list[tuple[float, ...]]:
+        """Per sequence the reference's logprobs of its loss tokens, nats, in its order."""
+        ...
+
+    def refresh_reference(self) -> None:
+        """Make the current weights the reference."""
         ...
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -179,7 +223,7 @@ class Learner(Protocol):
         ...
 
     def save(self, folder: Path) -> None:
-        """Write optimizer, schedule and random state for an exact continuation."""
+        """Write optimizer, random state and a refreshed reference for an exact continuation."""
         ...
 
     def load(self, folder: Path) -> None:
@@ -187,7 +231,10 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order."""
+        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order.
+
+        Frozen models that take part in the loss have an entry each: ``reference``, ``teacher``.
+        """
         ...
 
 

@@ -8,6 +8,7 @@ taken again.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,17 @@ from rlreason import jsonl
 from rlreason.alarms import Alarm, Alarms
 from rlreason.machine import describe_machine
 from rlreason.metrics import StepMetrics, from_json, to_json
+from rlreason.pool_words import why_drawn
 from rlreason.progress import Display
 from rlreason.protocols import Sink
+from rlreason.redact import visible
 from rlreason.sinks import flat_metrics, flatten
 
 METRICS_FILE = "metrics.jsonl"
 EVALUATIONS_FILE = "evaluations.jsonl"
 MACHINE_FILE = "machine.json"
+
+_logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -76,6 +81,7 @@ class Recorder:
         if self._sinks:
             self._log(metrics.step, flat_metrics(metrics))
         self._display.step(metrics)
+        _logger.info(visible(why_drawn(metrics)))
         raised = self.alarms.check(metrics)
         for alarm in raised:
             self._display.message(f"alarm: {alarm.message}")

@@ -6,59 +6,20 @@ Policy version v is the weights after v steps; step s samples from version s and
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rlreason.algorithms.batching import make_train_batches
-from rlreason.checkpoint import Checkpointer
 from rlreason.clock import Clock
-from rlreason.config import GrpoConfig
-from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
-from rlreason.evaluate import Evaluator
+from rlreason.errors import TrainingStopped
 from rlreason.faults import fault_point
 from rlreason.interrupts import Interrupts
-from rlreason.journal import Journal, JournalEntry
+from rlreason.kl_penalty import measured_kl
+from rlreason.loop_metrics import ControlMetrics
 from rlreason.metrics import summarize
-from rlreason.protocols import (
-    Curriculum,
-    Learner,
-    ProblemPools,
-    RolloutEngine,
-    Scorer,
-    WeightPublisher,
-)
-from rlreason.recorder import Recorder
-from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, UpdateStats
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """The built parts of one run."""
-
-    config: GrpoConfig
-    start_step: int
-    """Version of the weights that learner and engine hold."""
-    pools: ProblemPools
-    curriculum: Curriculum
-    engine: RolloutEngine
-    scorer: Scorer
-    bounds: Mapping[str, tuple[float, float]]
-    """Pool -> bounds of its training reward."""
-    advantage: Callable[[Tensor, Tensor], Tensor]
-    """(rewards, counted), both [groups, group_size] -> advantages of that shape."""
-    learner: Learner
-    publisher: WeightPublisher
-    journal: Journal
-    checkpointer: Checkpointer
-    evaluator: Evaluator | None
-    """None where no pool holds problems out, or evaluation.every is 0."""
-    recorder: Recorder
+from rlreason.obtain import Obtained, obtain
+from rlreason.run import Run
+from rlreason.types import ScoredGroup, UpdateStats
 
 
 def train(run: Run) -> None:
@@ -76,32 +37,34 @@ def train(run: Run) -> None:
         for step in range(run.start_step, run.config.run.steps):
             clock = Clock(carried)
 
-            # 1. The curriculum sets the mix; the pools are drawn from it.
+            # 1. The curriculum sets the mix; the controllers' coefficients stand for the step.
             with clock.phase("draw"):
                 weights, terms = run.curriculum.weights(), run.curriculum.metrics()
-                problems = run.pools.draw(step, run.config.rollout.problems_per_step, weights)
+                control = run.controls.metrics()
 
-            # 2. Sample, score and journal, or take what a killed attempt has already paid for:
-            #    a kill from here on loses no rollout.
-            scored, replayed = obtain(run, step, problems, weights, clock)
+            # 2. Draw, sample, score and journal, or take what a killed attempt has already paid
+            #    for: a kill from here on loses no rollout.
+            obtained = obtain(run, step, weights, clock)
 
             # 3. Before any filter, so that "nothing to learn here" is a signal too.
             with clock.phase("draw"):
-                run.curriculum.observe(scored)
+                run.curriculum.observe(obtained.scored)
 
             # 4. One optimizer update (or updates_per_step) from the groups with signal.
             with clock.phase("learn"):
-                update = learn(run, step, scored)
+                update = learn(run, step, obtained.kept)
+                run.controls.observe(update)
 
             # 5. The next step samples from what this one made.
             with clock.phase("publish"):
                 fault_point("publish", step)
                 run.publisher.publish(version=step + 1)
+                run.controls.refresh_reference_if_due(step + 1, run.learner)
 
             # 6. What happened; then what must survive a crash.
             with clock.phase("record"):
                 fault_point("record", step)
-                record(run, step, scored, update, terms, clock, replayed=replayed)
+                record(run, step, obtained, update, (weights, terms), control, clock)
             with clock.phase("evaluate"):
                 evaluate_if_due(run, step + 1)
             with clock.phase("checkpoint"):
@@ -112,109 +75,44 @@ def train(run: Run) -> None:
                 raise SystemExit(interrupts.exit_code)
 
 
-def obtain(
-    run: Run,
-    step: int,
-    problems: Sequence[Problem],
-    weights: Mapping[str, float],
-    clock: Clock,
-) -> tuple[list[ScoredGroup], bool]:
-    """The step's scored groups, on disk when this returns; and whether they were there before."""
-    entry = run.journal.read(step)
-    if entry is not None:
-        return replay(entry, problems), True
-    scored = sample(run, step, problems, clock)
-    with clock.phase("journal"):
-        run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
-    return scored, False
-
-
-def sample(run: Run, step: int, problems: Sequence[Problem], clock: Clock) -> list[ScoredGroup]:
-    """Sample a group per problem and score each group while the engine goes on.
-
-    Raises:
-        StalePolicyError: If a completion was not sampled from version ``step``.
-    """
-    fault_point("rollout", step)
-    with clock.phase("score"):
-        groups = clock.iterate("rollout", run.engine.generate(problems, step=step))
-        pairs = run.scorer.score(groups)
-        fault_point("score", step)
-    versions = {rollout.policy_version for group, _ in pairs for rollout in group.rollouts}
-    if versions != {step}:
-        raise StalePolicyError(
-            f"step {step} samples from policy version {step}, but the engine reports "
-            f"{sorted(versions)}; nothing was learned from this step. The publication of version "
-            f"{step} did not reach the engine"
-        )
-    return with_advantages(pairs, run.advantage)
-
-
-def with_advantages(
-    pairs: Sequence[tuple[RolloutGroup, tuple[Score, ...]]],
-    advantage: Callable[[Tensor, Tensor], Tensor],
-) -> list[ScoredGroup]:
-    """Compare each score with its group."""
-    rewards = torch.tensor(
-        [[score.value for score in scores] for _, scores in pairs], dtype=torch.float64
-    )
-    counted = torch.tensor([[score.outcome != "infra" for score in scores] for _, scores in pairs])
-    advantages = advantage(rewards, counted).tolist()
-    return [
-        ScoredGroup(group=group, scores=scores, advantages=tuple(values))
-        for (group, scores), values in zip(pairs, advantages, strict=True)
-    ]
-
-
-def replay(entry: JournalEntry, problems: Sequence[Problem]) -> list[ScoredGroup]:
-    """The groups of a journaled step, which must be of the problems that this run draws.
-
-    Raises:
-        CheckpointError: If the journal holds other problems.
-    """
-    journaled = [group.problem.key for group in entry.scored]
-    drawn = [problem.key for problem in problems]
-    if journaled != drawn:
-        raise CheckpointError(
-            f"the journal of step {entry.step} holds the problems {journaled[:3]}..., but this run "
-            f"draws {drawn[:3]}...: data, seed or curriculum changed since. Restore them, or start "
-            "anew with --fresh"
-        )
-    return list(entry.scored)
-
-
-def learn(run: Run, step: int, scored: Sequence[ScoredGroup]) -> UpdateStats | None:
+def learn(run: Run, step: int, kept: Sequence[ScoredGroup]) -> UpdateStats | None:
     """Update the policy; None when no group has anything to learn from."""
-    algorithm = run.config.algorithm
     batches = make_train_batches(
-        scored,
-        updates=algorithm.updates_per_step,
-        keep_without_signal=algorithm.kl > 0 or algorithm.entropy_bonus > 0,
+        kept,
+        updates=run.config.algorithm.updates_per_step,
+        keep_without_signal=run.controls.needs_every_group,
     )
     fault_point("learn", step)
-    return run.learner.update(batches, step=step) if batches else None
+    if not batches:
+        return None
+    update = run.learner.update(batches, step=step, coefficients=run.controls.coefficients)
+    rewarded = measured_kl(kept)
+    return update if rewarded is None else replace(update, kl=rewarded)
 
 
 def record(
     run: Run,
     step: int,
-    scored: Sequence[ScoredGroup],
+    obtained: Obtained,
     update: UpdateStats | None,
-    terms: Mapping[str, Mapping[str, float]],
+    mix: tuple[Mapping[str, float], Mapping[str, Mapping[str, float]]],
+    control: ControlMetrics | None,
     clock: Clock,
-    *,
-    replayed: bool,
 ) -> None:
-    """Write the step's one line of metrics."""
+    """Write the step's one line of metrics; ``mix`` is the weights drawn by and their terms."""
+    weights, terms = mix
     metrics = summarize(
         step=step,
         version=step,
-        replayed=replayed,
-        weights={pool: values["weight"] for pool, values in terms.items()},
-        scored=scored,
+        replayed=obtained.replayed,
+        weights=weights,
+        scored=obtained.scored,
         update=update,
+        refill=obtained.refill,
+        control=control,
         curriculum_terms=terms,
         bounds=run.bounds,
+        use=run.draws.observe(obtained.scored),
         phase_s=clock.seconds,
         step_s=clock.total,
     )
@@ -248,5 +146,10 @@ def save_if_due(run: Run, version: int, *, now: bool) -> None:
     """Save at the interval, at the end, and ``now`` if the run is about to leave."""
     section = run.config.run
     if now or version % section.checkpoint_every == 0 or version == section.steps:
-        state = {"curriculum": run.curriculum.state_dict(), "pools": run.pools.state_dict()}
+        state = {
+            "curriculum": run.curriculum.state_dict(),
+            "pools": run.pools.state_dict(),
+            "draws": run.draws.state_dict(),
+            "controls": run.controls.state_dict(),
+        }
         run.checkpointer.save(version, learner=run.learner, state=state)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 Outcome = Literal["ok", "unparseable", "over_limit", "timeout", "crash", "infra"]
 """How scoring one completion ended. All but ``infra`` are the model's doing and score the floor."""
@@ -82,6 +82,9 @@ class RolloutGroup:
     slot: int
     """Position in the step's draw; groups finish in any order and are sorted by it."""
     rollouts: tuple[Rollout, ...]
+    greedy: bool = False
+    """True for the one greedy completion that a baseline comes from; it shares the slot of the
+    group that it is the baseline of."""
 
     def __post_init__(self) -> None:
         if not self.rollouts:
@@ -101,6 +104,14 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The greedy completion of a problem and its score: what ReMax compares samples with."""
+
+    rollout: Rollout
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredGroup:
     """A group with its scores and advantages, in the order of the rollouts."""
 
@@ -108,6 +119,10 @@ class ScoredGroup:
     scores: tuple[Score, ...]
     advantages: tuple[float, ...]
     """[group_size] relative to the group; 0 where the outcome is ``infra``."""
+    baseline: Baseline | None = None
+    """Where ``algorithm.advantage`` compares with a greedy completion."""
+    reference_kl: tuple[float, ...] | None = None
+    """[group_size] nats per completion, where the KL penalty is part of the reward."""
 
     def __post_init__(self) -> None:
         size = len(self.group.rollouts)
@@ -174,6 +189,15 @@ class TrainBatch:
             raise ValueError(
                 f"num_loss_tokens = {self.num_loss_tokens}, but the sequences hold {held}"
             )
+
+
+class Coefficients(NamedTuple):
+    """Weights of the loss terms that a controller may move from step to step."""
+
+    kl: float
+    """Of KL(policy, reference) in the loss."""
+    entropy: float
+    """Of the mean token entropy, subtracted from the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,8 +17,8 @@ from rlreason.data.prompts import PromptEncoder
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
 from rlreason.learner.policy import load_model
 from rlreason.models import resolve_model
+from rlreason.obtain import Answered, with_advantages
 from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
-from rlreason.trainer import with_advantages
 from rlreason.types import Problem, RolloutGroup, Score, ScoredGroup, TrainBatch
 
 MODEL = resolve_model("tiny-arithmetic")
@@ -76,11 +76,11 @@ def reset(engine: VllmEngine) -> None:
 def scored_by_tokens(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
     """Reward high token ids: every group of different completions has signal."""
     ordered = sorted(groups, key=lambda group: group.slot)
-    pairs = [
-        (group, tuple(Score(value=float(sum(r.completion_ids))) for r in group.rollouts))
+    answered = [
+        Answered(group, tuple(Score(value=float(sum(r.completion_ids))) for r in group.rollouts))
         for group in ordered
     ]
-    return with_advantages(pairs, group_normalized)
+    return with_advantages(answered, group_normalized)
 
 
 def sample_batch(engine: VllmEngine, step: int, count: int = 4) -> list[TrainBatch]:

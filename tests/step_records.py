@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from rlreason.draw_history import DrawHistory, PoolUse
 from rlreason.metrics import StepMetrics, summarize
 from rlreason.types import Outcome, Problem, Rollout, RolloutGroup, Score, ScoredGroup, UpdateStats
 
@@ -47,12 +48,18 @@ def scored_group(
     )
 
 
+def pool_use(scored: list[ScoredGroup], *names: str, size: int = 10) -> dict[str, PoolUse]:
+    """The use of pools of ``size`` problems after this first step."""
+    return DrawHistory(dict.fromkeys(names, size)).observe(scored)
+
+
 def step_metrics(step: int = 7, **changes: Any) -> StepMetrics:
     """A healthy step, less ``changes``."""
+    scored = [scored_group("easy", 0, [0.0, 1.0]), scored_group("hard", 1, [-1.0, 1.0])]
     metrics = summarize(
         step=step, version=step, replayed=False, weights={"easy": 0.75, "hard": 0.25},
-        scored=[scored_group("easy", 0, [0.0, 1.0]), scored_group("hard", 1, [-1.0, 1.0])],
-        update=UPDATE, curriculum_terms={"easy": {"bonus": 0.5}}, bounds=BOUNDS,
+        scored=scored, use=pool_use(scored, "easy", "hard"), update=UPDATE,
+        curriculum_terms={"easy": {"bonus": 0.5}}, bounds=BOUNDS,
         phase_s={"rollout": 0.28, "score": 0.01, "learn": 0.11}, step_s=0.41,
     )  # fmt: skip
     return replace(metrics, **changes)

@@ -15,7 +15,7 @@ from rlreason import faults
 from rlreason.atomic import clean_leftovers
 from rlreason.errors import DataError, TrainingStopped
 from rlreason.journal import FILE, Journal
-from rlreason.types import Problem, Rollout, RolloutGroup, Score, ScoredGroup
+from rlreason.types import Baseline, Problem, Rollout, RolloutGroup, Score, ScoredGroup
 
 TEXT = st.text(max_size=12)
 NAME = st.text(min_size=1, max_size=6)
@@ -64,11 +64,14 @@ def scored_groups(draw: st.DrawFn) -> ScoredGroup:
         outcome=st.sampled_from(["ok", "unparseable", "over_limit", "timeout", "crash", "infra"]),
         seconds=NUMBER,
     )
+    kl = draw(st.none() | st.just(tuple(draw(NUMBER) for _ in samples)))
     return ScoredGroup(
         # Slots may repeat here: a slot does not say where a group begins.
         group=RolloutGroup(problem=problem, slot=draw(st.integers(0, 3)), rollouts=samples),
         scores=tuple(draw(score) for _ in samples),
         advantages=tuple(draw(NUMBER) for _ in samples),
+        baseline=draw(st.none() | st.builds(Baseline, rollout=rollouts(), score=score)),
+        reference_kl=kl,
     )
 
 

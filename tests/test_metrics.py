@@ -5,7 +5,7 @@ import math
 from dataclasses import fields, replace
 
 import pytest
-from step_records import BOUNDS, UPDATE, scored_group, step_metrics
+from step_records import BOUNDS, UPDATE, pool_use, scored_group, step_metrics
 
 from rlreason.errors import DataError
 from rlreason.metrics import StepMetrics, from_json, summarize, to_json
@@ -23,10 +23,13 @@ def summary(**changes) -> StepMetrics:
     arguments = {
         "step": 7, "version": 7, "replayed": False,
         "weights": {"easy": 0.5, "hard": 0.25, "rest": 0.25},
-        "scored": SCORED, "update": UPDATE, "curriculum_terms": {"hard": {"bonus": 0.3}},
+        "scored": SCORED, "update": UPDATE,
+        "curriculum_terms": {"hard": {"weight": 0.25, "bonus": 0.3}},
         "bounds": BOUNDS, "phase_s": {"rollout": 0.5, "learn": 0.25, "journal": 0.1}, "step_s": 1.0,
     }  # fmt: skip
-    return summarize(**arguments | changes)
+    arguments |= changes
+    arguments["use"] = pool_use(arguments["scored"], "easy", "hard", "rest")
+    return summarize(**arguments)
 
 
 def test_rewards_are_averaged_over_the_completions_that_infra_did_not_hide() -> None:
@@ -58,7 +61,7 @@ def test_lengths_and_outcomes_count_every_completion() -> None:
     metrics = summary()
     assert metrics.completion_tokens_mean == pytest.approx(4.0)
     assert metrics.completion_tokens_max == 9
-    assert metrics.rollout_tokens == 24
+    assert metrics.rollout_tokens == metrics.rollout_tokens_so_far == 24
     assert metrics.num_rollouts == 6
     assert metrics.truncated_frac == pytest.approx(1 / 6)
     assert metrics.prompt_tokens_mean == 4.0
@@ -72,6 +75,9 @@ def test_each_pool_has_its_own_numbers_and_terms() -> None:
     assert (pools["easy"].draws, pools["easy"].reward_mean, pools["easy"].tokens) == (2, 0.75, 18)
     assert (pools["easy"].solved_frac, pools["easy"].hopeless_frac) == (0.5, 0.0)
     assert pools["hard"].curriculum == {"bonus": 0.3}
+    assert (pools["easy"].draws_so_far, pools["easy"].tokens_so_far) == (2, 18)
+    assert (pools["easy"].reuse_mean, pools["easy"].distinct_frac) == (0.0, 0.2)
+    assert (pools["rest"].reuse_mean, pools["rest"].distinct_frac) == (None, 0.0)
     assert (pools["rest"].draws, pools["rest"].reward_mean, pools["rest"].weight) == (0, None, 0.25)
 
 

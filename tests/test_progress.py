@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 def test_a_step_is_one_line_with_its_numbers() -> None:
     assert step_line(step_metrics(11, signal_frac=0.62), 100, 36.0) == (
         "step  12/100  reward .25  signal .62  tokens 3  mismatch 2e-07  "
-        "0.41 s (rollout .28 learn .11)  eta 36 s"
+        "0.41 s (rollout .28 learn .11)  most easy .75  eta 36 s"
     )
 
 
@@ -82,6 +82,7 @@ def test_the_live_display_shows_step_phases_and_pools() -> None:
     display.close()
     shown = console.file.getvalue()
     assert all(words in shown for words in ("7/10", "eta 1 s", "reward .25", "rollout .28", "easy"))
+    assert "bonus 0.5" in shown
     assert "alarm [bold]x[/bold] \\x1b[2J" in shown
 
 

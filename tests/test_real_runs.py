@@ -90,6 +90,8 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
     assert code == 0, output
     assert final_state(tmp_path) == final_state(straight)
     assert [row["step"] for row in rows(tmp_path, "metrics.jsonl")] == list(range(STEPS))
+    pools = [[row["pools"] for row in rows(path, "metrics.jsonl")] for path in (tmp_path, straight)]
+    assert pools[0] == pools[1]
     versions = [row["version"] for row in rows(tmp_path, "evaluations.jsonl")]
     assert versions == [0, 4, STEPS]
     assert rows(tmp_path, "evaluations.jsonl") == rows(straight, "evaluations.jsonl")
@@ -98,7 +100,9 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
 def test_the_state_compared_is_the_whole_state(straight: Path) -> None:
     state = final_state(straight)
     assert set(state["digests"]) == {"parameters", "optimizer"}
-    assert {"curriculum", "pools"} <= set(state["state"])
+    assert {"curriculum", "pools", "draws"} <= set(state["state"])
+    draws = state["state"]["draws"]["pools"].values()
+    assert sum(sum(pool["times"].values()) for pool in draws) == STEPS * 6
     assert sum(state["state"]["curriculum"]["num_seen"].values()) == STEPS * 6 * 4
 
 

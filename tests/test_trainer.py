@@ -1,157 +1,19 @@
-"""The loop with fakes: the order of its phases, what it refuses, and how it resumes.
-
-The fakes are plain classes that write down what was asked of them.
-"""
+"""The loop with fakes: the order of its phases, what it refuses, and how it resumes."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_world import World, make_run
 
-from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import group_normalized
-from rlreason.checkpoint import Checkpointer
-from rlreason.config import GrpoConfig
 from rlreason.errors import CheckpointError, StalePolicyError, TrainingStopped
 from rlreason.journal import Journal
-from rlreason.recorder import Recorder
-from rlreason.trainer import Run, train
-from rlreason.types import Problem, Rollout, RolloutGroup, Score, ScoredGroup, UpdateStats
-
-STATS = UpdateStats(
-    loss=0.1,
-    grad_norm=1.0,
-    learning_rate=1e-3,
-    entropy=1.0,
-    clip_frac=0.0,
-    mismatch_kl=0.0,
-    mismatch_abs=1e-7,
-    kl=0.0,
-    num_tokens=10,
-    padding_frac=0.0,
-    skipped=False,
-)
-
-
-class World:
-    """All fakes of a run in one, so that the order of calls between them is one list."""
-
-    def __init__(self, values: Sequence[float] = (0.0, 1.0)) -> None:
-        self.calls: list[str] = []
-        self.policy_version = 0
-        self.values = values
-        self.learned = 0
-        self.observed = 0
-        self.skip = False
-        self.shift_problems = 0
-
-    # curriculum
-    def weights(self) -> dict[str, float]:
-        return {"pool": 1.0}
-
-    def metrics(self) -> dict[str, dict[str, float]]:
-        return {"pool": {"weight": 1.0}}
-
-    def observe(self, groups: Sequence[ScoredGroup]) -> None:
-        self.calls.append(f"observe {len(groups)}")
-        self.observed += len(groups)
-
-    # pools and curriculum share their state here: both count
-    def state_dict(self) -> dict[str, Any]:
-        return {"observed": self.observed}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.observed = state["observed"]
-
-    def draw(self, step: int, count: int, weights: Mapping[str, float]) -> list[Problem]:
-        self.calls.append(f"draw {step}")
-        names = [f"{step}-{slot + self.shift_problems}" for slot in range(count)]
-        return [Problem(id=name, pool="pool", prompt="p", answer="1") for name in names]
-
-    # engine
-    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
-        self.calls.append(f"generate {step} from {self.policy_version}")
-        for slot, problem in reversed(list(enumerate(problems))):  # they finish in any order
-            rollout = Rollout(
-                prompt_ids=(1,),
-                completion_ids=(2, 3),
-                completion="x",
-                rollout_logprobs=(-0.1, -0.2),
-                finish_reason="stop",
-                policy_version=self.policy_version,
-            )
-            yield RolloutGroup(problem=problem, slot=slot, rollouts=(rollout, rollout))
-
-    # scorer
-    def score(self, groups: Iterator[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
-        scores = tuple(Score(value=value) for value in self.values)
-        pairs = sorted(((group, scores) for group in groups), key=lambda pair: pair[0].slot)
-        self.calls.append("score")
-        return pairs
-
-    # learner
-    def update(self, batches: Sequence[Any], *, step: int) -> UpdateStats:
-        self.calls.append(f"learn {step}")
-        self.learned += 0 if self.skip else 1
-        return dataclasses.replace(STATS, skipped=self.skip)
-
-    def export_policy(self, folder: Path) -> None:
-        (folder / "weights").write_text(str(self.learned))
-
-    def save(self, folder: Path) -> None:
-        self.calls.append("save")
-        (folder / "state").write_text(str(self.learned))
-
-    def load(self, folder: Path) -> None:
-        self.learned = int((folder / "state").read_text())
-
-    def digests(self) -> dict[str, str]:
-        return {"parameters": str(self.learned), "optimizer": ""}
-
-    # publisher
-    def publish(self, version: int) -> None:
-        self.calls.append(f"publish {version}")
-        self.policy_version = version
-
-    # display
-    def start(self, total: int, first: int) -> None: ...
-    def step(self, metrics: object) -> None: ...
-    def message(self, text: str) -> None: ...
-    def close(self) -> None: ...
-
-
-def make_run(world: World, folder: Path, steps: int = 3, start: int = 0) -> Run:
-    config = GrpoConfig.model_validate(
-        {
-            "run": {"steps": steps, "checkpoint_every": 2},
-            "model": {"path": "unused"},
-            "pools": [{"name": "pool", "source": "unused:Unused", "reward": "unused:Unused"}],
-            "rollout": {"problems_per_step": 2, "group_size": 2},
-        }
-    )
-    for name in ("steps", "checkpoints"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    fakes: Any = world
-    return Run(
-        config=config,
-        start_step=start,
-        pools=fakes,
-        curriculum=fakes,
-        engine=fakes,
-        scorer=fakes,
-        bounds={"pool": (0.0, 1.0)},
-        advantage=group_normalized,
-        learner=fakes,
-        publisher=fakes,
-        journal=Journal(folder / "steps"),
-        checkpointer=Checkpointer(folder / "checkpoints", keep=2),
-        evaluator=None,
-        recorder=Recorder(folder, sinks=[], display=fakes, alarms=Alarms()),
-    )
+from rlreason.trainer import train
+from rlreason.types import RolloutGroup, Score
 
 
 def num_rows(folder: Path) -> int:
@@ -211,6 +73,10 @@ def test_a_journaled_step_is_learned_again_but_not_sampled_again(tmp_path: Path)
     assert learned == ["learn 0", "learn 1", "learn 2"]
     assert (again.learned, again.observed) == (3, 6)
     assert num_rows(tmp_path) == 3
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    pools = [json.loads(line)["pools"]["pool"] for line in lines]
+    assert [pool["draws_so_far"] for pool in pools] == [2, 4, 6]
+    assert [pool["tokens_so_far"] for pool in pools] == [8, 16, 24]
 
 
 def _fail_at(world: World, version: int) -> Any:

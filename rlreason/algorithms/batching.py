@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlreason.types import ScoredGroup, TrainBatch, TrainSequence
+from rlreason.types import Rollout, ScoredGroup, TrainBatch, TrainSequence
 
 Row = tuple[TrainSequence, ...]
 """Sequences behind one copy of their prompt."""
@@ -56,22 +56,24 @@ def _deal(groups: Sequence[ScoredGroup], runs: int) -> list[Sequence[ScoredGroup
 
 
 def _sequences(group: ScoredGroup) -> list[TrainSequence]:
-    sequences = []
-    for rollout, advantage, counted in zip(
-        group.group.rollouts, group.advantages, group.counted, strict=True
-    ):
-        if not counted:
-            continue
-        prompt, completion = rollout.prompt_ids, rollout.completion_ids
-        sequences.append(
-            TrainSequence(
-                token_ids=prompt + completion,
-                loss_mask=(False,) * len(prompt) + (True,) * len(completion),
-                advantages=(0.0,) * len(prompt) + (advantage,) * len(completion),
-                rollout_logprobs=(0.0,) * len(prompt) + rollout.rollout_logprobs,
-            )
+    return [
+        train_sequence(rollout, advantage=advantage)
+        for rollout, advantage, counted in zip(
+            group.group.rollouts, group.advantages, group.counted, strict=True
         )
-    return sequences
+        if counted
+    ]
+
+
+def train_sequence(rollout: Rollout, *, advantage: float) -> TrainSequence:
+    """A completion behind its prompt; the loss counts the completion alone."""
+    prompt, completion = rollout.prompt_ids, rollout.completion_ids
+    return TrainSequence(
+        token_ids=prompt + completion,
+        loss_mask=(False,) * len(prompt) + (True,) * len(completion),
+        advantages=(0.0,) * len(prompt) + (advantage,) * len(completion),
+        rollout_logprobs=(0.0,) * len(prompt) + rollout.rollout_logprobs,
+    )
 
 
 def split_by_tokens(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -5,6 +5,7 @@ defaults are the vetted setting; a recipe states what differs.
 """
 
 from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
@@ -25,14 +26,17 @@ __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
     "ClusterSection",
+    "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",
+    "KlControlSection",
     "LearnerSection",
     "LogSection",
     "ModelSection",
     "PluginConfig",
     "PoolSection",
     "PromptSection",
+    "RefillSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",

@@ -104,15 +104,18 @@ class Pools:
         """Passes over each pool so far: problems drawn over problems there are."""
         return {name: self._num_drawn[name] / size for name, size in self.sizes.items()}
 
-    def draw(self, step: int, count: int, weights: Mapping[str, float]) -> list[Problem]:
-        """Draw the ``count`` problems of ``step``.
+    def draw(
+        self, step: int, count: int, weights: Mapping[str, float], *, refill: int = 0
+    ) -> list[Problem]:
+        """Draw ``count`` problems of ``step``; ``refill`` counts the draws before in this step.
 
         Raises:
             KeyError: If the weights name other pools than there are.
             ValueError: If a weight is negative or they do not sum to 1.
         """
         bounds = np.cumsum(self._checked(weights))
-        generator = _generator(self._seed, "step", step)
+        # The first draw is named as in a step that has no other, so refill changes none of them.
+        generator = _generator(self._seed, "step", step, *([refill] if refill else []))
         # Divided by the last so that it is exactly 1, which a number below 1 never reaches.
         chosen = np.searchsorted(bounds / bounds[-1], generator.random(count), side="right")
         positions = generator.random(count)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,17 @@ import deepspeed.ops
 import torch
 from torch import Tensor
 
-from rlreason.algorithms.batching import MicroBatch, collate, plan_microbatches
+from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_microbatches
 from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.errors import CheckpointError, StalePolicyError
+from rlreason.learner.frozen import FrozenPolicy
+from rlreason.learner.hashing import hash_value
 from rlreason.learner.objective import Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
-from rlreason.types import TrainBatch, UpdateStats
+from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
 
+REFERENCE_FILE = "reference.safetensors"
 MISMATCH_LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.1}
 """Mean |learner - rollout logprob| above which the sample is not of these weights. On equal
 weights vLLM and transformers differ by 2e-7 to 6e-6 in float32 and 7e-4 to 0.04 in bfloat16."""
@@ -40,13 +44,15 @@ class DeepSpeedLearner:
         temperature: float,
         total_steps: int,
         reference: Any = None,
+        teacher: Any = None,
     ) -> None:
         """Wrap ``model``; the process group must exist (cluster/inline.py)."""
         if torch.distributed.get_world_size() == 1:
             # DeepSpeed would compile its shared-memory collective for one to two minutes at the
             # first start on a CPU; one rank has nobody to share memory with.
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        self._config, self._algorithm, self._total_steps = learner, algorithm, total_steps
+        self._config, self._total_steps = learner, total_steps
+        self._recipe = self._algorithm = algorithm  # the latter with the step's coefficients
         self._model, self._tokenizer = model, tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)
         self._dtype = next(model.parameters()).dtype
@@ -62,12 +68,30 @@ class DeepSpeedLearner:
             config=deepspeed_config(learner, self._dtype),
         )
         self._device = self._engine.device
-        self._reference = reference and PolicyScorer(
-            reference.to(self._device), temperature=temperature, logits_mib=learner.logits_mib
-        )
+        self._frozen = {
+            name: FrozenPolicy(
+                frozen,
+                device=self._device,
+                temperature=temperature,
+                logits_mib=learner.logits_mib,
+            )
+            for name, frozen in (("reference", reference), ("teacher", teacher))
+            if frozen is not None
+        }
 
-    def update(self, batches: Sequence[TrainBatch], *, step: int) -> UpdateStats:
+    def update(
+        self,
+        batches: Sequence[TrainBatch],
+        *,
+        step: int,
+        coefficients: Coefficients | None = None,
+    ) -> UpdateStats:
         """One optimizer update per batch; see protocols.Learner."""
+        self._algorithm = self._recipe
+        if coefficients is not None:
+            self._algorithm = self._recipe.model_copy(
+                update={"kl": coefficients.kl, "entropy_bonus": coefficients.entropy}
+            )
         rate = learning_rate(self._config, step, self._total_steps)
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rate
@@ -86,13 +110,15 @@ class DeepSpeedLearner:
             total = total.plus(sums)
         return self._stats(total, plans, rate, norms, skipped)
 
-    def _microbatches(self, batch: TrainBatch) -> list[MicroBatch]:
-        plan = plan_microbatches(
-            batch.sequences,
+    def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[Row]]:
+        return plan_microbatches(
+            sequences,
             budget=self._config.tokens_per_microbatch,
             max_shared_row=max_shared_row(self._model.config),
         )
-        return [collate(rows, self._device) for rows in plan]
+
+    def _microbatches(self, batch: TrainBatch) -> list[MicroBatch]:
+        return [collate(rows, self._device) for rows in self._plan(batch.sequences)]
 
     def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor]:
         with torch.no_grad():
@@ -114,18 +140,34 @@ class DeepSpeedLearner:
                 algorithm=self._algorithm,
                 num_loss_tokens=batch.num_loss_tokens,
                 old_logprobs=old[index] if old else None,
-                reference_logprobs=self._reference_logprobs(microbatch),
+                reference_logprobs=(
+                    self._logprobs_of("reference", microbatch)
+                    if self._algorithm.kl_in == "loss"
+                    else None
+                ),
             )
             # DeepSpeed averages gradients over ranks; the denominator already counts all of them.
             self._engine.backward(loss * self._engine.world_size, scale_wrt_gas=False)
             total = total.plus(sums)
         return total
 
-    def _reference_logprobs(self, microbatch: MicroBatch) -> Tensor | None:
-        if self._reference is None:
-            return None
-        with torch.no_grad():
-            return self._reference(microbatch)[0]
+    def _logprobs_of(self, name: str, microbatch: MicroBatch) -> Tensor | None:
+        frozen = self._frozen.get(name)
+        return None if frozen is None else frozen.logprobs(microbatch)
+
+    def reference_logprobs(self, sequences: Sequence[TrainSequence]) -> list[tuple[float, ...]]:
+        """Per sequence the reference's logprobs of its loss tokens, nats, in its order."""
+        reference = self._frozen["reference"]
+        values: dict[int, tuple[float, ...]] = {}  # by identity: micro-batches reorder them
+        for rows in self._plan(sequences):
+            remaining = iter(reference.logprobs(collate(rows, self._device)).tolist())
+            for sequence in (sequence for row in rows for sequence in row):
+                values[id(sequence)] = tuple(islice(remaining, sequence.num_loss_tokens))
+        return [values[id(sequence)] for sequence in sequences]
+
+    def refresh_reference(self) -> None:
+        """Make the current weights the reference."""
+        self._frozen["reference"].replace(self.named_tensors())
 
     def _refuse_stale(self, sums: Sums, step: int) -> None:
         """Stop before the optimizer moves if these weights did not make the sample."""
@@ -192,13 +234,15 @@ class DeepSpeedLearner:
         self._tokenizer.save_pretrained(folder)
 
     def save(self, folder: Path) -> None:
-        """Write optimizer, master weights and random state for an exact continuation."""
+        """Write optimizer, master weights, random state and a refreshed reference."""
         self._engine.save_checkpoint(
             str(folder),
             tag="engine",
             client_state={"torch_rng": torch.get_rng_state()},
             save_latest=False,
         )
+        if "reference" in self._frozen:
+            self._frozen["reference"].save(folder / REFERENCE_FILE)
 
     def load(self, folder: Path) -> None:
         """Continue from ``save``'s folder; the caller has verified its manifest."""
@@ -206,15 +250,21 @@ class DeepSpeedLearner:
         if path is None:
             raise CheckpointError(f"{folder}: DeepSpeed finds no learner state in it")
         torch.set_rng_state(client_state["torch_rng"])
+        if "reference" in self._frozen:
+            self._frozen["reference"].load(folder / REFERENCE_FILE)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order."""
+        """SHA-256 of ``parameters``, ``optimizer`` and of each frozen model of the loss."""
         parameters = hashlib.sha256()
         for name, tensor in sorted(self.named_tensors(), key=lambda item: item[0]):
-            _hash_value(parameters, name, tensor)
+            hash_value(parameters, name, tensor)
         optimizer = hashlib.sha256()
-        _hash_value(optimizer, "", self._engine.optimizer.state_dict())
-        return {"parameters": parameters.hexdigest(), "optimizer": optimizer.hexdigest()}
+        hash_value(optimizer, "", self._engine.optimizer.state_dict())
+        frozen = {name: policy.digest() for name, policy in self._frozen.items()}
+        return {
+            "parameters": parameters.hexdigest(),
+            "optimizer": optimizer.hexdigest(),
+        } | frozen
 
     def _gathered(self, parameters: list[Any]) -> AbstractContextManager[Any]:
         if self._engine.zero_optimization_stage() < 3:
@@ -243,19 +293,3 @@ def deepspeed_config(learner: LearnerSection, dtype: torch.dtype) -> dict[str, A
         "steps_per_print": 2**31,
     }
     return derived | learner.deepspeed
-
-
-def _hash_value(digest: Any, name: str, value: Any) -> None:
-    """Feed a nested state into ``digest``: names, tensor bytes, and the repr of plain values."""
-    digest.update(name.encode())
-    if isinstance(value, Tensor):
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        digest.update(str(flat.dtype).encode() + flat.view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, Mapping):
-        for key in sorted(value, key=str):
-            _hash_value(digest, f"{name}/{key}", value[key])
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            _hash_value(digest, f"{name}/{index}", item)
-    elif isinstance(value, (int, float, str, bool, type(None))):
-        digest.update(repr(value).encode())

@@ -49,6 +49,15 @@ class EngineStart(NamedTuple):
     """Seed each request, so that a replay samples the same tokens."""
 
 
+class _Request(NamedTuple):
+    """What one request to vLLM is for."""
+
+    problem: Problem
+    slot: int
+    params: Any
+    greedy: bool = False
+
+
 def _prepare_environment(threads: int) -> None:
     """Settings that vLLM reads from the environment at import. A user's own values win."""
     settings = {
@@ -124,31 +133,49 @@ class VllmEngine:
             }
         return derived | self._rollout.vllm
 
-    def generate(self, problems: Sequence[Problem], *, step: int) -> Iterator[RolloutGroup]:
-        """Yield one training group per problem as it finishes."""
+    def generate(
+        self,
+        problems: Sequence[Problem],
+        *,
+        step: int,
+        first_slot: int = 0,
+        with_greedy: bool = False,
+    ) -> Iterator[RolloutGroup]:
+        """Yield one training group per problem as it finishes; see protocols.RolloutEngine."""
         requests = [
-            self._params(
-                samples=self._rollout.group_size,
-                temperature=self._rollout.temperature,
-                seed=hashed_seed(self._seed, "train", step, slot),
+            _Request(
+                problem,
+                slot,
+                self._params(
+                    samples=self._rollout.group_size,
+                    temperature=self._rollout.temperature,
+                    seed=hashed_seed(self._seed, "train", step, slot),
+                ),
             )
-            for slot in range(len(problems))
+            for slot, problem in enumerate(problems, start=first_slot)
         ]
-        return self._run(problems, requests)
+        if with_greedy:  # among the others, so that they cost no tail of their own
+            greedy = self._params(samples=1, temperature=0.0, seed=0)
+            requests += [request._replace(params=greedy, greedy=True) for request in requests]
+        return self._run(requests)
 
     def evaluate(
         self, problems: Sequence[Problem], *, samples: int, greedy: bool
     ) -> Iterator[RolloutGroup]:
         """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
         requests = [
-            self._params(
-                samples=1 if greedy else samples,
-                temperature=0.0 if greedy else self._evaluation.temperature,
-                seed=hashed_seed(self._seed, "evaluate", problem.key),
+            _Request(
+                problem,
+                slot,
+                self._params(
+                    samples=1 if greedy else samples,
+                    temperature=0.0 if greedy else self._evaluation.temperature,
+                    seed=hashed_seed(self._seed, "evaluate", problem.key),
+                ),
             )
-            for problem in problems
+            for slot, problem in enumerate(problems)
         ]
-        return self._run(problems, requests)
+        return self._run(requests)
 
     def _params(self, *, samples: int, temperature: float, seed: int) -> Any:
         from vllm import SamplingParams
@@ -166,28 +193,27 @@ class VllmEngine:
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _run(self, problems: Sequence[Problem], requests: Sequence[Any]) -> Iterator[RolloutGroup]:
+    def _run(self, requests: Sequence[_Request]) -> Iterator[RolloutGroup]:
         # A resumed run skips the evaluation that had filled the cache. Both start from none, so
         # that the bits of a step cannot hang on whether vLLM computed a prompt or found it.
         self._engine.reset_prefix_cache()
-        slots: dict[str, int] = {}
-        for slot, (problem, params) in enumerate(zip(problems, requests, strict=True)):
-            prompt = {"prompt_token_ids": list(self._codec.encode(problem))}
+        known: dict[str, _Request] = {}
+        for request in requests:
+            prompt = {"prompt_token_ids": list(self._codec.encode(request.problem))}
             self._num_requests += 1
-            slots[str(self._num_requests)] = slot
-            self._engine.add_request(str(self._num_requests), prompt, params)
+            known[str(self._num_requests)] = request
+            self._engine.add_request(str(self._num_requests), prompt, request.params)
         while self._engine.has_unfinished_requests():
             for output in self._engine.step():
-                slot = slots[output.request_id]
-                yield self._group(problems[slot], slot, output)
+                yield self._group(known[output.request_id], output)
 
-    def _group(self, problem: Problem, slot: int, output: Any) -> RolloutGroup:
+    def _group(self, request: _Request, output: Any) -> RolloutGroup:
         prompt_ids = tuple(output.prompt_token_ids)
         rollouts = []
         for completion in output.outputs:
             if completion.finish_reason not in ("stop", "length"):
                 raise TrainingStopped(
-                    f"problem {problem.key}: vLLM ended a completion with "
+                    f"problem {request.problem.key}: vLLM ended a completion with "
                     f"{completion.finish_reason!r}; see its messages above"
                 )
             completion_ids = tuple(completion.token_ids)
@@ -201,7 +227,12 @@ class VllmEngine:
                     policy_version=self.policy_version,
                 )
             )
-        return RolloutGroup(problem=problem, slot=slot, rollouts=tuple(rollouts))
+        return RolloutGroup(
+            problem=request.problem,
+            slot=request.slot,
+            rollouts=tuple(rollouts),
+            greedy=request.greedy,
+        )
 
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace the weights by ``tensors`` and drop the prefix cache made with the old ones."""

@@ -205,6 +205,19 @@ def test_steps_and_seeds_draw_differently() -> None:
     assert len({tuple(pattern(seed, step)) for seed in range(3) for step in range(3)}) == 9
 
 
+def test_the_draws_of_one_step_differ_and_the_first_is_that_of_a_step_without_refill() -> None:
+    weights = {"a": 0.5, "b": 0.5}
+    pools = pools_of({"a": 9, "b": 9}, replacement=True)
+    rounds = [[p.key for p in pools.draw(3, 64, weights, refill=n)] for n in range(3)]
+    assert len({tuple(keys) for keys in rounds}) == 3
+    plain = pools_of({"a": 9, "b": 9}, replacement=True)
+    assert [p.key for p in plain.draw(3, 64, weights)] == rounds[0]
+    assert sum(pools.num_drawn.values()) == 3 * 64
+    # Not the draws of the steps after, either.
+    after = [[p.key for p in plain.draw(step, 64, weights)] for step in (4, 5, 31, 32)]
+    assert not {tuple(keys) for keys in after} & {tuple(keys) for keys in rounds}
+
+
 def test_the_order_of_the_weights_changes_no_draw() -> None:
     drawn = [
         pools_of({"a": 9, "b": 9}).draw(3, 20, weights)

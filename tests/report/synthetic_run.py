@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rlreason.metrics import PoolMetrics, StepMetrics, to_json
+from rlreason.metrics import StepMetrics, to_json
+from rlreason.pool_metrics import PoolMetrics
 
 POOLS = ["add2", "add3", "chain", "carry", "compare", "word", "hard"]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[2J\u202eevil"
@@ -53,14 +54,16 @@ def step_metrics(step: int, steps: int) -> StepMetrics:
                        "timeout": 0.0, "crash": 0.0, "infra": 0.0},
         completion_tokens_mean=38 + 6 * t + chance.gauss(0, 1), completion_tokens_max=60,
         truncated_frac=0.1 * (1 - t), prompt_tokens_mean=12.0, num_rollouts=256,
-        rollout_tokens=9700, learned=not skipped, skipped=skipped,
-        loss=math.nan if skipped else 0.01,
+        rollout_tokens=9700, rollout_tokens_so_far=9700 * (step + 1),
+        learned=not skipped, skipped=skipped, loss=math.nan if skipped else 0.01,
         grad_norm=None if skipped else 0.3 + chance.random() / 5,
         learning_rate=1e-4, entropy=0.6 * math.exp(-2 * t), clip_frac=0.0,
         mismatch_kl=1e-7, mismatch_abs=4e-7 * (1 + chance.random()), kl=0.0, num_tokens=12000,
-        padding_frac=0.04,
+        padding_frac=0.04, refill=None, greedy_tokens=0, control=None,
         pools={name: PoolMetrics(weight=w, draws=round(32 * w), reward_mean=reward, solved_frac=0.2,
-                                 hopeless_frac=0.1, tokens=1000,
+                                 hopeless_frac=0.1, tokens=1000, reuse_mean=0.5,
+                                 distinct_frac=(step + 1) / steps, draws_so_far=5 * (step + 1),
+                                 tokens_so_far=1000 * (step + 1),
                                  curriculum={"mean_abs_advantage": w, "bonus": 0.02})
                for name, w in zip(POOLS, weights, strict=True)},
         draw_entropy=1.7,

@@ -1,0 +1,195 @@
+"""Where a step's groups come from: drawn, sampled and scored now, or replayed from the journal.
+
+Both go through the same draws, so cursors and refill rounds end the same. The journal commits a
+step once, when it is complete: a kill between two rounds loses the rounds of this step alone, and
+in deterministic mode they are sampled again to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlreason.clock import Clock
+from rlreason.errors import CheckpointError, StalePolicyError
+from rlreason.faults import fault_point
+from rlreason.journal import JournalEntry
+from rlreason.kl_penalty import KlPenalty, kl_penalty
+from rlreason.loop_metrics import RefillMetrics
+from rlreason.refill import keep, next_count, refill_metrics, teaches
+from rlreason.run import Run
+from rlreason.types import Baseline, Problem, RolloutGroup, Score, ScoredGroup
+
+
+class Answered(NamedTuple):
+    """A group with its scores, before it is compared with anything."""
+
+    group: RolloutGroup
+    scores: tuple[Score, ...]
+    baseline: Baseline | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obtained:
+    """The groups of one step, on the disk."""
+
+    scored: list[ScoredGroup]
+    """Every group that was sampled: what the curriculum observes and the log counts."""
+    kept: list[ScoredGroup]
+    """Those that the update learns from; its denominator counts their tokens alone."""
+    replayed: bool
+    """Whether an earlier attempt had journaled them."""
+    refill: RefillMetrics | None
+
+
+def obtain(run: Run, step: int, weights: Mapping[str, float], clock: Clock) -> Obtained:
+    """Draw until the step is full; each draw is sampled and scored, or found in the journal.
+
+    Raises:
+        CheckpointError: If the journal holds other problems than this run draws.
+        StalePolicyError: If a completion was not sampled from version ``step``.
+    """
+    rollout, entry = run.config.rollout, run.journal.read(step)
+    answered: list[Answered] = []
+    teaching: list[bool] = []
+    rounds = 0
+    while count := next_count(kept=sum(teaching), seen=len(answered), rollout=rollout):
+        with clock.phase("draw"):
+            problems = run.pools.draw(step, count, weights, refill=rounds)
+        if entry is not None:
+            found = replay(entry, problems, first_slot=len(answered))
+        else:
+            found = sample(run, step, problems, clock, first_slot=len(answered))
+        if rollout.refill is not None:
+            teaching += [teaches(_compared(one), rollout.refill.part) for one in found]
+        answered += found
+        rounds += 1
+    if entry is not None:
+        scored = _replayed(entry, len(answered))
+    else:
+        scored = _commit(run, step, answered, weights, clock)
+    kept = keep(scored, teaching, rollout)
+    return Obtained(
+        scored=scored,
+        kept=kept,
+        replayed=entry is not None,
+        refill=refill_metrics(rounds=rounds, seen=len(scored), kept=len(kept), rollout=rollout),
+    )
+
+
+def sample(
+    run: Run, step: int, problems: Sequence[Problem], clock: Clock, *, first_slot: int
+) -> list[Answered]:
+    """Sample a group per problem and score each group while the engine goes on.
+
+    Raises:
+        StalePolicyError: If a completion was not sampled from version ``step``.
+    """
+    fault_point("refill" if first_slot else "rollout", step)
+    with clock.phase("score"):
+        groups = run.engine.generate(
+            problems,
+            step=step,
+            first_slot=first_slot,
+            with_greedy=run.config.algorithm.needs_greedy,
+        )
+        pairs = run.scorer.score(clock.iterate("rollout", groups))
+        fault_point("score", step)
+    versions = {rollout.policy_version for group, _ in pairs for rollout in group.rollouts}
+    if versions != {step}:
+        raise StalePolicyError(
+            f"step {step} samples from policy version {step}, but the engine reports "
+            f"{sorted(versions)}; nothing was learned from this step. The publication of version "
+            f"{step} did not reach the engine"
+        )
+    baselines = {
+        group.slot: Baseline(rollout=group.rollouts[0], score=scores[0])
+        for group, scores in pairs
+        if group.greedy
+    }
+    return [
+        Answered(group, scores, baselines.get(group.slot))
+        for group, scores in pairs
+        if not group.greedy
+    ]
+
+
+def replay(entry: JournalEntry, problems: Sequence[Problem], *, first_slot: int) -> list[Answered]:
+    """The journaled groups of one draw, which must be of the problems that this run draws.
+
+    Raises:
+        CheckpointError: If the journal holds other problems.
+    """
+    groups = entry.scored[first_slot : first_slot + len(problems)]
+    journaled = [group.problem.key for group in groups]
+    drawn = [problem.key for problem in problems]
+    if journaled != drawn:
+        raise _other_run(entry, f"holds the problems {journaled[:3]}...", f"draws {drawn[:3]}...")
+    return [Answered(one.group, one.scores, one.baseline) for one in groups]
+
+
+def with_advantages(
+    answered: Sequence[Answered],
+    advantage: Callable[[Tensor, Tensor], Tensor],
+    penalty: KlPenalty | None = None,
+) -> list[ScoredGroup]:
+    """Compare each reward with its group: the score, less the KL penalty where there is one.
+
+    The scores stay as the reward gave them; only the advantages know of the penalty.
+    """
+    rewards = torch.tensor(
+        [[score.value for score in one.scores] for one in answered], dtype=torch.float64
+    )
+    if penalty is not None:
+        rewards = rewards - torch.tensor(penalty.costs, dtype=torch.float64)
+    counted = torch.tensor([[score.outcome != "infra" for score in one.scores] for one in answered])
+    advantages = advantage(rewards, counted).tolist()
+    nats = [None] * len(answered) if penalty is None else penalty.nats
+    return [
+        ScoredGroup(
+            group=one.group,
+            scores=one.scores,
+            advantages=tuple(values),
+            baseline=one.baseline,
+            reference_kl=kl,
+        )
+        for one, values, kl in zip(answered, advantages, nats, strict=True)
+    ]
+
+
+def _commit(
+    run: Run, step: int, answered: Sequence[Answered], weights: Mapping[str, float], clock: Clock
+) -> list[ScoredGroup]:
+    """Compare the groups and put the step on the disk: no kill from here on loses a rollout."""
+    algorithm, penalty = run.config.algorithm, None
+    if algorithm.kl_in != "loss":
+        with clock.phase("reference"):
+            groups = [one.group for one in answered]
+            penalty = kl_penalty(run.learner, groups, algorithm, run.controls.penalty)
+    scored = with_advantages(answered, run.advantage, penalty)
+    with clock.phase("journal"):
+        run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
+    return scored
+
+
+def _replayed(entry: JournalEntry, seen: int) -> list[ScoredGroup]:
+    """All groups of the entry, which must be as many as this run draws."""
+    if len(entry.scored) != seen:
+        raise _other_run(entry, f"holds {len(entry.scored)} groups", f"needs {seen}")
+    return list(entry.scored)
+
+
+def _other_run(entry: JournalEntry, there: str, here: str) -> CheckpointError:
+    return CheckpointError(
+        f"the journal of step {entry.step} {there}, but this run {here}: data, seed or curriculum "
+        "changed since. Restore them, or start anew with --fresh"
+    )
+
+
+def _compared(one: Answered) -> tuple[Score, ...]:
+    """The scores that an advantage of the group would come from."""
+    return one.scores if one.baseline is None else (*one.scores, one.baseline.score)
