@@ -18,14 +18,16 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "preflight", "doctor_trial"}
-"""What puts adapters together: the build, its first half, and the doctor's trials."""
+COMPOSERS = {"build", "build_parts", "build_ray", "preflight", "restarting", "doctor_trial"}
+"""What puts adapters together: the build, its halves, and the doctor's trials."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},
     # cluster/inline.py sets one of its switches before the first process group.
-    "deepspeed": {"rlreason/learner/deepspeed_learner.py"},
-    "ray": {"rlreason/cluster/ray_cluster.py"},
+    "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},
+    "ray": {
+        str(path.relative_to(ROOT)) for path in SOURCES if path.match("rlreason/cluster/ray_*.py")
+    },
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")
 

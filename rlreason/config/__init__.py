@@ -10,6 +10,7 @@ from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
     ClusterSection,
+    DeadlineSection,
     EvaluationSection,
     LearnerSection,
     LogSection,
@@ -26,6 +27,7 @@ __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
     "ClusterSection",
+    "DeadlineSection",
     "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",

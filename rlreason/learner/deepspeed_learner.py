@@ -56,7 +56,7 @@ class DeepSpeedLearner:
         # DeepSpeed would compile its shared-memory collective for one to two minutes at the first
         # start on a CPU, and a kill while it does leaves a lock that every later start waits for.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        self._rank = torch.distributed.get_rank()
+        self.rank = torch.distributed.get_rank()
         self._config, self._total_steps = learner, total_steps
         self._recipe = self._algorithm = algorithm  # the latter with the step's coefficients
         self._model, self._tokenizer = model, tokenizer
@@ -139,7 +139,7 @@ class DeepSpeedLearner:
         )
         return [
             collate(rows, self._device) if rows else empty_microbatch(self._device)
-            for rows in plans[self._rank]
+            for rows in plans[self.rank]
         ]
 
     def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor]:
@@ -261,18 +261,18 @@ class DeepSpeedLearner:
         weights = {
             name: tensor.to("cpu", copy=True)
             for name, tensor in self.named_tensors()
-            if self._rank == 0
+            if self.rank == 0
         }
-        if self._rank == 0:
+        if self.rank == 0:
             self._model.save_pretrained(folder, state_dict=weights)
             self._tokenizer.save_pretrained(folder)
 
     def save(self, folder: Path) -> None:
         """Write optimizer, master weights, random state and a refreshed reference."""
-        self._optimizer_state.save(folder, writes=self._rank == 0)
-        if self._rank == 0:
+        self._optimizer_state.save(folder, writes=self.rank == 0)
+        if self.rank == 0:
             save_file({"torch": torch.get_rng_state()}, folder / RANDOM_FILE)
-        if self._rank == 0 and "reference" in self._frozen:
+        if self.rank == 0 and "reference" in self._frozen:
             self._frozen["reference"].save(folder / REFERENCE_FILE)
 
     def load(self, folder: Path) -> None:

@@ -1,0 +1,131 @@
+"""Learner ranks and engines under Ray: what ``cluster.backend = ray`` puts together."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from rlreason.build_parts import PartsPlan, make_engine, make_learner
+from rlreason.cluster.deaths import Deaths
+from rlreason.cluster.ray_cluster import open_cluster, reserve
+from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPublisher
+from rlreason.cluster.ray_host import Member
+from rlreason.cluster.ray_learner import RankedLearner, make_ranks
+from rlreason.config import GrpoConfig
+from rlreason.memory_plan import model_shape
+from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
+
+if TYPE_CHECKING:
+    from rlreason.learner.deepspeed_learner import DeepSpeedLearner
+    from rlreason.rollout.vllm_engine import VllmEngine
+    from rlreason.weights.buckets import Bucket
+
+
+def start_ray(
+    plan: PartsPlan, stack: ExitStack, deaths: Deaths
+) -> tuple[Learner, RolloutEngine, WeightPublisher]:
+    """Start all parts at once and return when they are ready; ``stack`` ends them.
+
+    Raises:
+        ConfigError: If there is no cluster, or not enough of it.
+        LearnerLostError, TrainingStopped: If parts die on the way.
+    """
+    from rlreason.rollout.requests import RequestMaker
+    from rlreason.weights.buckets import unpack
+
+    config, section = plan.config, plan.config.cluster
+    shape = model_shape(plan.model)
+    ray = stack.enter_context(
+        open_cluster(section, weight_bytes=shape.parameters * shape.bytes_of(config.model.dtype))
+    )
+    places = reserve(ray, section)
+    meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
+    ranks = [
+        Member(ray, f"learner rank {rank}", places.group, bundle, gpus=places.gpus)
+        for rank, bundle in enumerate(places.rank_bundles)
+    ]
+    deterministic = config.cluster.deterministic
+    if deterministic is None:
+        deterministic = places.gpus == 0
+
+    def seat(index: int) -> EngineSeat:
+        bundle = places.engine_bundles[index]
+        member = Member(ray, f"engine {index}", places.group, bundle, gpus=places.gpus)
+        made = member.make(host_engine, plan)
+        return EngineSeat(member, made, start_s=section.deadlines.start_s)
+
+    fleet = EngineFleet(
+        ray,
+        seat,
+        RequestMaker(config),
+        engines=section.engines,
+        version=plan.version,
+        at_once=concurrent_completions(config),
+        fixed=deterministic,
+        deadlines=section.deadlines,
+        deaths=deaths,
+        load=load_buckets,
+    )
+    stack.callback(fleet.close)
+    make_ranks(
+        ray,
+        ranks,
+        host_rank,
+        plan,
+        meeting_folder=meeting_folder,
+        deadlines=section.deadlines,
+    )
+    learner = RankedLearner(
+        ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
+    )
+    stack.callback(learner.kill)
+    fleet.await_start()
+    return learner, fleet, FleetPublisher(learner, fleet)
+
+
+def concurrent_completions(config: GrpoConfig) -> int:
+    """Completions that one of the engines decodes at once."""
+    from rlreason.rollout.memory import concurrent_sequences
+
+    return concurrent_sequences(config.rollout, engines=config.cluster.engines)
+
+
+def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:
+    """In a rank's process: join the others and build the learner."""
+    from rlreason.cluster.inline import RankPlace, prepare_process
+
+    if meeting.startswith("file:"):  # one machine: nothing is bound beyond its loopback
+        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    prepare_process(plan.config.cluster, RankPlace(rank, ranks, meeting))
+    return make_learner(plan)
+
+
+def host_engine(plan: PartsPlan) -> VllmEngine:
+    """In an engine's process: build the engine."""
+    from rlreason.cluster.inline import prepare_process
+
+    setup = prepare_process(plan.config.cluster)
+    return make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
+
+
+def pack_weights(learner: Any) -> Iterator[Bucket]:
+    """On every rank: gather bucket by bucket; rank 0 alone gives them out."""
+    from rlreason.weights.buckets import pack
+
+    if learner.rank == 0:
+        yield from pack(learner.named_tensors())
+        return
+    for _ in learner.named_tensors():
+        pass
+
+
+def load_buckets(engine: Any, version: int, *buckets: Bucket) -> int:
+    """On an engine: load the weights; the version that it holds then."""
+    from rlreason.weights.buckets import unpack
+
+    engine.load_weights(unpack(buckets), version=version)
+    held: int = engine.policy_version
+    return held
