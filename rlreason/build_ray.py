@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.ray_cluster import open_cluster, reserve
-from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPublisher
+from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-from rlreason.config import GrpoConfig
 from rlreason.memory_plan import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 
@@ -33,6 +32,7 @@ def start_ray(
         ConfigError: If there is no cluster, or not enough of it.
         LearnerLostError, TrainingStopped: If parts die on the way.
     """
+    from rlreason.rollout.memory import concurrent_sequences
     from rlreason.rollout.requests import RequestMaker
     from rlreason.weights.buckets import unpack
 
@@ -47,9 +47,6 @@ def start_ray(
         Member(ray, f"learner rank {rank}", places.group, bundle, gpus=places.gpus)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
-    deterministic = config.cluster.deterministic
-    if deterministic is None:
-        deterministic = places.gpus == 0
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
@@ -57,15 +54,18 @@ def start_ray(
         made = member.make(host_engine, plan)
         return EngineSeat(member, made, start_s=section.deadlines.start_s)
 
+    fleet_plan = FleetPlan(
+        engines=section.engines,
+        at_once=concurrent_sequences(config.rollout, engines=section.engines),
+        fixed=section.deterministic if section.deterministic is not None else places.gpus == 0,
+        deadlines=section.deadlines,
+    )
     fleet = EngineFleet(
         ray,
         seat,
         RequestMaker(config),
-        engines=section.engines,
+        fleet_plan,
         version=plan.version,
-        at_once=concurrent_completions(config),
-        fixed=deterministic,
-        deadlines=section.deadlines,
         deaths=deaths,
         load=load_buckets,
     )
@@ -84,13 +84,6 @@ def start_ray(
     stack.callback(learner.kill)
     fleet.await_start()
     return learner, fleet, FleetPublisher(learner, fleet)
-
-
-def concurrent_completions(config: GrpoConfig) -> int:
-    """Completions that one of the engines decodes at once."""
-    from rlreason.rollout.memory import concurrent_sequences
-
-    return concurrent_sequences(config.rollout, engines=config.cluster.engines)
 
 
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from operator import methodcaller
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -81,6 +81,17 @@ class EngineSeat:
             raise LostError(f"{self.member.name} gave no sign of life in {seconds:g} s ({kind})")
 
 
+class FleetPlan(NamedTuple):
+    """The engines and their limits."""
+
+    engines: int
+    at_once: int
+    """Completions that one engine decodes at once."""
+    fixed: bool
+    """Deal requests by their number alone, see ``Dispatch``."""
+    deadlines: DeadlineSection
+
+
 class EngineFleet:
     """Keeps protocols.RolloutEngine over several engines."""
 
@@ -89,35 +100,28 @@ class EngineFleet:
         ray: Any,
         start: Callable[[int], EngineSeat],
         requests: Any,
+        plan: FleetPlan,
         *,
-        engines: int,
         version: int,
-        at_once: int,
-        fixed: bool,
-        deadlines: DeadlineSection,
         deaths: Deaths,
         load: Callable[..., int],
     ) -> None:
-        """Start ``engines`` engines; they load while the caller goes on.
+        """Start the engines; they load while the caller goes on.
 
         Args:
             ray: The connected module.
             start: Index -> a new engine's seat.
             requests: Makes requests from problems (rollout/requests.py).
-            engines: How many.
+            plan: How many engines, and their limits.
             version: Policy version that new engines start from.
-            at_once: Completions that one engine decodes at once.
-            fixed: Deal requests by their number alone, see ``Dispatch``.
-            deadlines: How long each phase may be silent.
             deaths: Counts what dies.
             load: On an engine: (engine, version, *buckets) -> the version that it then holds.
         """
-        self._ray, self._start, self._requests = ray, start, requests
-        self._at_once, self._fixed, self._deadlines = at_once, fixed, deadlines
+        self._ray, self._start, self._requests, self._plan = ray, start, requests, plan
         self._deaths, self._load = deaths, load
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
-        self._seats = [start(index) for index in range(engines)]
+        self._seats = [start(index) for index in range(plan.engines)]
 
     def await_start(self) -> None:
         """Return when every engine is ready."""
@@ -174,17 +178,17 @@ class EngineFleet:
     def _order_load(self, seat: EngineSeat) -> None:
         assert self._weights is not None, "called after a publication"
         version, buckets = self._weights
-        seat.order("publish", self._deadlines.publish_s, self._load, version, *buckets)
+        seat.order("publish", self._plan.deadlines.publish_s, self._load, version, *buckets)
 
     def _run(self, requests: Sequence[Any]) -> Iterator[RolloutGroup]:
         dispatch = Dispatch(
             [request.samples for request in requests],
             engines=len(self._seats),
-            at_once=self._at_once,
-            fixed=self._fixed,
+            at_once=self._plan.at_once,
+            fixed=self._plan.fixed,
         )
         for seat in self._seats:
-            seat.order("begin", self._deadlines.sample_s, methodcaller("begin"))
+            seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
         while not dispatch.is_done:
             for index in range(len(self._seats)):
                 self._feed(index, dispatch, requests)
@@ -199,7 +203,7 @@ class EngineFleet:
         seat = self._seats[index]
         while seat.count < ORDERS and not dispatch.is_idle(index):
             tickets = [(ticket, requests[ticket]) for ticket in dispatch.take(index)]
-            seat.order("sample", self._deadlines.sample_s, sample_for_a_while, tickets)
+            seat.order("sample", self._plan.deadlines.sample_s, sample_for_a_while, tickets)
 
     def _answers(self, dispatch: Dispatch | None) -> Iterator[tuple[EngineSeat, str, Any]]:
         """What is there within a second; a dead or silent engine is replaced on the way."""
@@ -226,7 +230,7 @@ class EngineFleet:
         self._seats[index] = seat = self._start(index)
         if self._weights is not None:
             self._order_load(seat)
-        seat.order("begin", self._deadlines.sample_s, methodcaller("begin"))
+        seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
 
 
 class FleetPublisher:

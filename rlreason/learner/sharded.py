@@ -71,7 +71,7 @@ class OptimizerState:
     @property
     def _states(self) -> dict[Any, dict[str, Any]]:
         optimizer = self._engine.optimizer
-        return optimizer.state if self._stage == 0 else optimizer.optimizer.state  # type: ignore[no-any-return]
+        return optimizer.state if self._stage == 0 else optimizer.optimizer.state
 
     @property
     def steps(self) -> int:
@@ -98,7 +98,7 @@ class OptimizerState:
         else:
             value = safe_get_full_optimizer_state(parameter, key)
         shape = getattr(parameter, "ds_shape", parameter.shape)
-        return value.detach().reshape(shape)  # type: ignore[no-any-return]
+        return value.detach().reshape(shape)
 
     def save(self, folder: Path, *, writes: bool) -> None:
         """Write all of it, one bucket a file; only the rank that ``writes`` touches the disk."""

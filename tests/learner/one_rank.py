@@ -1,6 +1,6 @@
-"""One rank of a learner in a process of its own: what tests/learner/test_ranks.py starts twice.
+"""One rank of a learner in a process of its own, started by tests/learner/test_ranks.py.
 
-Arguments: a JSON object with the jobs; results are written by rank 0.
+Takes one update at every asked stage and has rank 0 write what came of it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -26,10 +27,15 @@ def main() -> None:
     folder = Path(job["folder"])
     for stage in job["stages"]:
         out = folder / f"zero{stage}"
-        learner = make_learner(zero_stage=stage, tokens_per_microbatch=job["budget"], **job["more"])
+        options = {"zero_stage": stage, "tokens_per_microbatch": job["budget"]}
+        saved = Path(job["load"]) / f"zero{stage}" if "load" in job else None
+        learner = make_learner(path=saved and saved / "policy", **options)
         batch = make_batch(count=job["count"], seed=1)
-        if job.get("load"):
-            learner.load(Path(job["load"]) / f"zero{stage}" / "learner")
+        if saved:
+            learner.load(saved / "learner")
+            # Of any weights: what was sampled plays no part here.
+            unsampled = (replace(one, rollout_logprobs=None) for one in batch.sequences)
+            batch = replace(batch, sequences=tuple(unsampled))
         before = learner.digests()
         stats = learner.update([batch], step=0)
         weights = {name: tensor.clone() for name, tensor in learner.named_tensors()}
