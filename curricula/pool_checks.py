@@ -5,24 +5,56 @@ Names are compared exactly and never guessed: a pool that is not in the recipe i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from rlreason.errors import CheckpointError
-from rlreason.types import ScoredGroup
+from rlreason.types import PoolFacts, ScoredGroup
 
 
-def pool_names(pool_sizes: Mapping[str, int]) -> tuple[str, ...]:
+def pool_names(pools: Mapping[str, PoolFacts]) -> tuple[str, ...]:
     """Names in the order of the recipe.
 
     Raises:
         ValueError: If there is no pool, or a pool without a training problem to draw.
     """
-    if not pool_sizes:
-        raise ValueError("pool_sizes is empty; a curriculum needs at least one pool")
-    empty = [name for name, size in pool_sizes.items() if size < 1]
+    if not pools:
+        raise ValueError("there is no pool; a curriculum needs at least one")
+    empty = [name for name, facts in pools.items() if facts.size < 1]
     if empty:
         raise ValueError(f"pools {empty} have no training problem to draw; remove them")
-    return tuple(pool_sizes)
+    return tuple(pools)
+
+
+def require_each(option: str, named: Collection[str], names: Collection[str]) -> None:
+    """Refuse an option that does not name every pool of the recipe exactly once.
+
+    Raises:
+        ValueError: Naming the pools that are missing, unknown or named twice.
+    """
+    require_known_names(option, named, names)
+    missing = set(names) - set(named)
+    twice = {name for name, times in Counter(list(named)).items() if times > 1}
+    for words, pools in (("leaves out", missing), ("repeats", twice)):
+        if pools:
+            raise ValueError(
+                f"option {option} {words} {_shortened(pools)}; it names every pool of the recipe "
+                "once"
+            )
+
+
+def require_known_names(option: str, named: Collection[str], names: Collection[str]) -> None:
+    """Refuse an option that names a pool that the recipe has not.
+
+    Raises:
+        ValueError: Naming the unknown pools and those that there are.
+    """
+    unknown = set(named) - set(names)
+    if unknown:
+        raise ValueError(
+            f"option {option} names {_shortened(unknown)}, but the pools of the recipe are "
+            f"{_shortened(names)}"
+        )
 
 
 def require_known(groups: Sequence[ScoredGroup], names: Collection[str]) -> None:
@@ -56,7 +88,8 @@ def require_same(saved: Iterable[str], names: Iterable[str]) -> None:
     ]
     raise CheckpointError(
         f"curriculum: the pools of the recipe are not those of the saved state: "
-        f"{' and '.join(changes)}; restore them in the recipe, or start anew with --fresh"
+        f"{' and '.join(changes)}; restore them in the recipe, set run.on_pool_change = adapt, or "
+        "start anew with --fresh"
     )
 
 

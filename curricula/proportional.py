@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from curricula.options import STRICT
 from curricula.pool_checks import pool_names, require_known, require_same
-from rlreason.types import ScoredGroup
+from rlreason.types import PoolFacts, ScoredGroup
 
 
 class ProportionalConfig(BaseModel):
     """Proportional has no options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class Proportional:
@@ -28,9 +29,9 @@ class Proportional:
 
     Config = ProportionalConfig
 
-    # Every curriculum is built as cls(pool_sizes, config), so one without options takes it too.
-    def __init__(self, pool_sizes: Mapping[str, int], config: ProportionalConfig) -> None:  # noqa: ARG002
-        self._sizes = {name: pool_sizes[name] for name in pool_names(pool_sizes)}
+    # Every curriculum is built as cls(pools, config), so one without options takes it too.
+    def __init__(self, pools: Mapping[str, PoolFacts], config: ProportionalConfig) -> None:  # noqa: ARG002
+        self._sizes = {name: pools[name].size for name in pool_names(pools)}
 
     def weights(self) -> dict[str, float]:
         """Each pool's share of all training problems, in the order of the recipe."""
@@ -43,7 +44,7 @@ class Proportional:
 
     def state_dict(self) -> dict[str, Any]:
         """The pools, so that a changed recipe is noticed on resume."""
-        return {"pools": list(self._sizes)}
+        return {"pools": {name: {} for name in self._sizes}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Check that ``state`` is of the same pools; sizes are this run's."""

@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from curricula.options import STRICT
 from curricula.pool_checks import pool_names, require_known, require_same
-from rlreason.types import ScoredGroup
+from rlreason.types import PoolFacts, ScoredGroup
 
 
 class UniformConfig(BaseModel):
     """Uniform has no options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class Uniform:
@@ -28,9 +29,9 @@ class Uniform:
 
     Config = UniformConfig
 
-    # Every curriculum is built as cls(pool_sizes, config), so one without options takes it too.
-    def __init__(self, pool_sizes: Mapping[str, int], config: UniformConfig) -> None:  # noqa: ARG002
-        names = pool_names(pool_sizes)
+    # Every curriculum is built as cls(pools, config), so one without options takes it too.
+    def __init__(self, pools: Mapping[str, PoolFacts], config: UniformConfig) -> None:  # noqa: ARG002
+        names = pool_names(pools)
         self._weights = dict.fromkeys(names, 1.0 / len(names))
 
     def weights(self) -> dict[str, float]:
@@ -43,7 +44,7 @@ class Uniform:
 
     def state_dict(self) -> dict[str, Any]:
         """The pools, so that a changed recipe is noticed on resume."""
-        return {"pools": list(self._weights)}
+        return {"pools": {name: {} for name in self._weights}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Check that ``state`` is of the same pools."""

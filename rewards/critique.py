@@ -7,10 +7,11 @@ A problem holds the answer, and in its metadata the solution that was to be judg
     candidate            text of the solution
     candidate_correct    whether it is right; without it, its box is compared with the answer
 
-A critique ends in one line ``Conclusion: right`` or ``Conclusion: wrong``, ``[END]`` behind it or
+A critique ends in a line ``Conclusion: right`` or ``Conclusion: wrong``, ``[END]`` behind it or
 not. Parts, each 0 or 1:
 
-    format       one conclusion, at the end; without it the outcome is unparseable and the value 0
+    format       its last line concludes, and no other line concludes otherwise; else the outcome is
+                 unparseable and the value 0
     verdict      the conclusion is true
     correction   of a wrong solution: the critique's last box equals the answer;
                  of a right one: the verdict is true and no box contradicts the answer
@@ -34,10 +35,14 @@ from rlreason.types import Problem, Score
 
 Conclusion = Literal["right", "wrong"]
 
-_LABEL = re.compile(r"conclusion *: *", re.IGNORECASE)
-_CONCLUSION = re.compile(
-    r"(?:^|\n)[ *]*conclusion *: *\**(right|wrong)\**\.? *(?:\[END\])?\s*\Z", re.IGNORECASE
+# Teachers put marks of emphasis anywhere around the words; they mean nothing.
+_MARKS = r"[ \t*_`]*"
+_LAST_LINE = re.compile(
+    rf"[ \t>#*_`-]*conclusion{_MARKS}:{_MARKS}(right|wrong)[ \t*_`.]*(?:\[END\][ \t*_`.]*)?",
+    re.IGNORECASE,
 )
+_STATED = re.compile(rf"conclusion{_MARKS}:{_MARKS}(right|wrong)\b(?! *[/|])", re.IGNORECASE)
+_END = "[END]"
 
 
 class CritiqueConfig(BaseModel):
@@ -50,9 +55,13 @@ class CritiqueConfig(BaseModel):
 
 
 def conclusion(critique: str) -> Conclusion | None:
-    """What ``critique`` concludes, or None unless it does so once, in its last line."""
-    found = _CONCLUSION.search(critique)
-    if found is None or len(_LABEL.findall(critique)) != 1:
+    """What the last line of ``critique`` concludes; None where it does not, or others disagree."""
+    lines = critique.rstrip().splitlines()
+    if lines and lines[-1].strip(" \t*_`").upper() == _END:
+        lines.pop()  # the end mark, on a line of its own
+    found = _LAST_LINE.fullmatch(lines[-1]) if lines else None
+    stated = {verdict.lower() for verdict in _STATED.findall(critique)}
+    if found is None or len(stated) != 1:
         return None
     return "right" if found[1].lower() == "right" else "wrong"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.checkpoint import Checkpoint, Checkpointer
 from rlreason.cluster.deaths import Deaths
@@ -21,9 +20,10 @@ from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
+from rlreason.pool_changes import Stateful, discard_other_pools, load_adapted
 from rlreason.preflight import Plan, build_curriculum, preflight
 from rlreason.progress import open_display
-from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
+from rlreason.protocols import Curriculum, Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
 from rlreason.run import Run
 from rlreason.run_folder import RunFolder
@@ -60,15 +60,15 @@ def open_run(
         stack.enter_context(run_console(display))
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
-        curriculum = build_curriculum(config, plan.train)
-        pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
+        journal = Journal(folder.steps)
+        curriculum, pools = _restored(config, plan, checkpoint)
         controls = Controls(config.algorithm)
         draws = DrawHistory(pools.sizes)
         if checkpoint:
-            curriculum.load_state_dict(checkpoint.part("curriculum"))
-            pools.load_state_dict(checkpoint.part("pools"))
             draws.load_state_dict(checkpoint.part("draws"))
             controls.load_state_dict(checkpoint.part("controls"))
+        if config.run.on_pool_change == "adapt":
+            discard_other_pools(journal, start, curriculum.weights())
         parts = _parts(config, plan, checkpoint)
         learner, engine, publisher = _start(parts, stack, deaths)
         if checkpoint:
@@ -83,15 +83,32 @@ def open_run(
             engine=engine,
             scorer=scorer,
             bounds=scorer.bounds,
-            advantage=ADVANTAGES[config.algorithm.advantage],
             controls=controls,
             learner=learner,
             publisher=publisher,
-            journal=Journal(folder.steps),
+            journal=journal,
             checkpointer=checkpointer,
             evaluator=_evaluator(config, plan, engine, scorer, stack, path),
             recorder=recorder,
         )
+
+
+def _restored(
+    config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None
+) -> tuple[Curriculum, Pools]:
+    """Curriculum and pools, as the checkpoint left them."""
+    curriculum = build_curriculum(config, plan.facts)
+    pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
+    if checkpoint is None:
+        return curriculum, pools
+    parts: dict[str, Stateful] = {"curriculum": curriculum, "pools": pools}
+    for what, part in parts.items():
+        saved = checkpoint.part(what)
+        if config.run.on_pool_change == "adapt":
+            load_adapted(part, saved, what=what)
+        else:
+            part.load_state_dict(saved)
+    return curriculum, pools
 
 
 def evaluate_checkpoint(run_folder: Path, version: int | None = None) -> Evaluation:
@@ -172,6 +189,7 @@ def _parts(config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None) -> Par
     return PartsPlan(
         config=config,
         model=plan.model,
+        teacher=plan.teacher,
         start=start.resolve() if isinstance(start, Path) else start,
         version=checkpoint.version if checkpoint else 0,
         encoder=plan.encoder,

@@ -19,6 +19,8 @@ class PartsPlan(NamedTuple):
     config: GrpoConfig
     model: Path | str
     """The model that the run started from."""
+    teacher: Path | str | None
+    """The model that the loss ``distillation`` learns from."""
     start: Path | str
     """Where the weights of ``version`` lie."""
     version: int
@@ -30,7 +32,7 @@ class PartsPlan(NamedTuple):
 def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
     """The learner on the weights at ``plan.start``; the process is prepared."""
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-    from rlreason.learner.policy import load_model, load_reference
+    from rlreason.learner.policy import load_frozen, load_model
 
     config = plan.config
     return DeepSpeedLearner(
@@ -40,7 +42,8 @@ def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
         algorithm=config.algorithm,
         temperature=config.rollout.temperature,
         total_steps=config.run.steps,
-        reference=load_reference(plan.model, config.model) if config.algorithm.kl else None,
+        reference=load_frozen(plan.model, config.model) if config.algorithm.kl else None,
+        teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
     )
 
 
@@ -55,5 +58,6 @@ def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
         eos_ids=plan.eos_ids,
         threads=threads,
         seeded=seeded,
+        engines=plan.config.cluster.engines,
     )
     return VllmEngine(plan.config, plan.encoder, start)

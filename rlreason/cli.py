@@ -1,4 +1,4 @@
-"""The command line: ``rlreason train | eval | report | init | doctor | reward``.
+"""The command line: ``rlreason train | eval | sweep | report | init | doctor | reward``.
 
 Thin: each verb reads its arguments, calls one function and prints. Imports of weight happen inside
 the verbs, so that help and configuration mistakes answer at once.
@@ -17,10 +17,12 @@ import typer
 from typer.core import TyperGroup
 
 from rlreason import __version__
-from rlreason.config_file import find_recipe, load_config, resolved_yaml, shipped_recipes
+from rlreason.config import GrpoConfig
+from rlreason.config_file import find_recipe, load_run_config, resolved_yaml, shipped_recipes
 from rlreason.errors import ConfigError, DataError, PluginError, RlreasonError
-from rlreason.named_runs import find_run
+from rlreason.named_runs import find_run, find_sweep
 from rlreason.reward_cli import app as reward_app
+from rlreason.sweep_cli import show_sweep, sweep
 
 if TYPE_CHECKING:
     from rlreason.evaluate import Evaluation
@@ -57,6 +59,7 @@ Then your own:
   rlreason init grpo.yaml mine.yaml     copy a shipped recipe and edit it
   rlreason train mine.yaml --dry-run    check everything, build nothing
   rlreason train mine.yaml run.seed=1   any field can be overridden
+  rlreason sweep ablation.yaml          values x seeds, compared with statistics
   rlreason reward test mine.py:Mine     attack your own reward before you train on it
 """,
 )
@@ -84,6 +87,10 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start anew; a run of this name is moved aside.")
     ] = False,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="STAGE", help="Kind cft: stop after this stage."),
+    ] = None,
 ) -> None:
     """Train as RECIPE says. The same command again continues where it stopped.
 
@@ -93,10 +100,20 @@ def train(
       rlreason train grpo.yaml run.name=second run.seed=1 learner.learning_rate=2e-4
       rlreason train grpo.yaml pools.add3.held_out=32 curriculum=curricula.uniform:Uniform
       rlreason train grpo.yaml --dry-run
+      rlreason train cft.yaml --until critiques
 
+    A recipe of kind cft has the stages seeds, candidates, critiques, filter, train, evaluate and
+    report; what did not change since the last time is kept.
     Values are YAML; a pool is named by its name. Ctrl-C finishes the step, saves and leaves.
     """
-    config = load_config(recipe, overrides or [])
+    config = load_run_config(recipe, overrides or [])
+    if not isinstance(config, GrpoConfig):
+        from rlreason.cft_cli import train_cft
+
+        train_cft(config, until=until, dry_run=dry_run, fresh=fresh)
+        return
+    if until is not None:
+        raise ConfigError(f"--until {until}: a run of kind {config.kind} has no stages")
     if dry_run:
         from rlreason.preflight import preflight
 
@@ -130,22 +147,37 @@ def evaluate(
     _show_accuracy(folder, evaluate_checkpoint(folder, checkpoint))
 
 
+app.command()(sweep)
+
+
 @app.command()
 def report(
-    run: Annotated[str, typer.Argument(help="A run's name under runs/, or its folder.")],
+    run: Annotated[str, typer.Argument(help="A run's or a sweep's name, or its folder.")],
     completions: Annotated[
         int | None,
         typer.Option("--completions", min=0, help="Show this step's best and worst here."),
     ] = None,
 ) -> None:
-    """Write report.html of a run, finished or under way.
+    """Write report.html of a run or a sweep, finished or under way; of a sweep the table too.
 
     \b
     Examples:
       rlreason report quickstart
+      rlreason report curriculum_ablation
       rlreason report quickstart --completions 40
     """
+    sweep_folder = find_sweep(run)
+    if sweep_folder is not None:
+        if completions is not None:
+            raise ConfigError(f"{run} is a sweep; name one of its trials to see completions")
+        show_sweep(sweep_folder)
+        return
     folder = find_run(run)
+    from rlreason.cft_cli import is_cft, show_result
+
+    if is_cft(folder):
+        show_result(folder)
+        return
     from rlreason.report import best_and_worst, write_report
 
     if completions is not None:
@@ -171,7 +203,7 @@ def init(
     if recipe is None:
         for name, path in shipped.items():
             title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            print(f"{name:<22} {title}")
+            print(f"{name:<26} {title}")
         return
     name = recipe if recipe in shipped else f"{recipe}.yaml"
     source = shipped[name] if name in shipped else find_recipe(recipe)

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from rlreason import strict_yaml
-from rlreason.config import GrpoConfig
+from rlreason.config import CftConfig, GrpoConfig, SweepConfig
 from rlreason.config_mistakes import (
     Location,
     Mistake,
@@ -29,7 +29,14 @@ from rlreason.config_mistakes import (
 from rlreason.errors import ConfigError
 from rlreason.overrides import apply_override
 
-KINDS: dict[str, type[GrpoConfig]] = {"grpo": GrpoConfig}
+RunConfig = GrpoConfig | CftConfig
+"""What ``rlreason train`` runs."""
+
+KINDS: dict[str, type[RunConfig] | type[SweepConfig]] = {
+    "grpo": GrpoConfig,
+    "cft": CftConfig,
+    "sweep": SweepConfig,
+}
 """What ``kind:`` may say, and the tree that it means."""
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -37,7 +44,21 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def load_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> GrpoConfig:
-    """Read, override and check a recipe.
+    """Read, override and check the recipe of a run of reinforcement learning.
+
+    Raises:
+        ConfigError: As ``load_run_config`` does, and for another kind of run.
+    """
+    config = load_run_config(path_or_recipe_name, overrides)
+    if not isinstance(config, GrpoConfig):
+        raise ConfigError(
+            f"{path_or_recipe_name}: kind = {config.kind}: only a run of kind grpo can be used here"
+        )
+    return config
+
+
+def load_run_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read, override and check a recipe of any kind of run.
 
     Args:
         path_or_recipe_name: A file, or the name of a shipped recipe (with or without ``.yaml``).
@@ -47,7 +68,28 @@ def load_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> Grpo
     Raises:
         ConfigError: One line per mistake: where, which field, which value, which rule.
     """
-    path = find_recipe(path_or_recipe_name)
+    config = _load(path_or_recipe_name, overrides, "grpo")
+    if isinstance(config, SweepConfig):
+        raise ConfigError(
+            f"{path_or_recipe_name}: kind = sweep is many runs; start it with "
+            f"`rlreason sweep {path_or_recipe_name}`"
+        )
+    return config
+
+
+def load_sweep(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> SweepConfig:
+    """Read, override and check the file of a sweep, as ``load_config`` does for a run."""
+    config = _load(path_or_recipe_name, overrides, "sweep")
+    if not isinstance(config, SweepConfig):
+        raise ConfigError(
+            f"{path_or_recipe_name}: kind = {config.kind} is one run; start it with "
+            f"`rlreason train {path_or_recipe_name}`, or name it as the base of a sweep"
+        )
+    return config
+
+
+def _load(name: str, overrides: Sequence[str], default_kind: str) -> RunConfig | SweepConfig:
+    path = find_recipe(name)
     document = _read(path)
     data = {} if document.data is None else document.data
     if not isinstance(data, dict):
@@ -56,9 +98,10 @@ def load_config(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> Grpo
         where: Origin(line, f"line {line}") for where, line in document.lines.items() if where
     }
     mistakes = [Mistake(line, f"line {line}: {reason}") for line, reason in document.mistakes]
+    root = _kind_of(data, default_kind)
     for override in overrides:
-        mistakes += apply_override(override, _kind_of(data) or GrpoConfig, data, origins)
-    config, rejected = _validate(data, origins)
+        mistakes += apply_override(override, root or KINDS[default_kind], data, origins)
+    config, rejected = _validate(data, origins, default_kind)
     mistakes += rejected
     if mistakes or config is None:
         # Stable: overrides, which have no line, stay in the order given.
@@ -118,15 +161,15 @@ def _read(path: Path) -> strict_yaml.Document:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _kind_of(data: dict[str, Any]) -> type[GrpoConfig] | None:
-    kind = data.get("kind", "grpo")
+def _kind_of(data: dict[str, Any], default: str) -> type[RunConfig] | type[SweepConfig] | None:
+    kind = data.get("kind", default)
     return KINDS.get(kind) if isinstance(kind, str) else None
 
 
 def _validate(
-    data: dict[str, Any], origins: dict[Location, Origin]
-) -> tuple[GrpoConfig | None, list[Mistake]]:
-    root = _kind_of(data)
+    data: dict[str, Any], origins: dict[Location, Origin], default_kind: str
+) -> tuple[RunConfig | SweepConfig | None, list[Mistake]]:
+    root = _kind_of(data, default_kind)
     if root is None:
         order, label = origin_of(("kind",), origins)
         kind = data["kind"]

@@ -7,18 +7,26 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-from rlreason.progress import Display
 from rlreason.redact import redact_text
 
 LIBRARIES = ("vllm", "DeepSpeed", "transformers")
 """Loggers that speak to the run's log file alone."""
 
 
+class Voice(Protocol):
+    """Whatever can say something that stays in view: every display."""
+
+    def message(self, text: str) -> None:
+        """Say it."""
+        ...
+
+
 class DisplayHandler(logging.Handler):
     """Shows records through the display, so that a live table is not torn apart."""
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Voice) -> None:
         super().__init__(level=logging.WARNING)
         self._display = display
 
@@ -27,7 +35,7 @@ class DisplayHandler(logging.Handler):
 
 
 @contextmanager
-def run_console(display: Display) -> Iterator[None]:
+def run_console(display: Voice) -> Iterator[None]:
     """Route warnings of rlreason to ``display`` and keep libraries off the terminal."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -27,6 +27,15 @@ class PoolUse:
     """Completion tokens sampled for it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunUse:
+    """How far a run has used its pools, this step included."""
+
+    pools: Mapping[str, PoolUse]
+    tokens_so_far: int
+    """Completion tokens sampled, those of pools that the run has no more included."""
+
+
 class DrawHistory:
     """Counts draws and tokens of every pool over the whole run."""
 
@@ -36,9 +45,10 @@ class DrawHistory:
         self._times: dict[str, Counter[str]] = {name: Counter() for name in sizes}
         """Pool -> problem id -> how often it was drawn."""
         self._tokens = dict.fromkeys(sizes, 0)
+        self._tokens_in_all = 0
 
-    def observe(self, scored: Sequence[ScoredGroup]) -> dict[str, PoolUse]:
-        """Count every group that a step sampled; the use of each pool after it.
+    def observe(self, scored: Sequence[ScoredGroup]) -> RunUse:
+        """Count every group that a step sampled; the use of the pools after it.
 
         A problem that comes twice in one step counts as drawn before the second time.
         """
@@ -47,8 +57,13 @@ class DrawHistory:
             name, problem_id = item.problem.pool, item.problem.id
             before[name].append(self._times[name][problem_id])
             self._times[name][problem_id] += 1
-            self._tokens[name] += sum(len(r.completion_ids) for r in item.group.rollouts)
-        return {name: self._use(name, earlier) for name, earlier in before.items()}
+            tokens = sum(len(rollout.completion_ids) for rollout in item.group.rollouts)
+            self._tokens[name] += tokens
+            self._tokens_in_all += tokens
+        return RunUse(
+            pools={name: self._use(name, earlier) for name, earlier in before.items()},
+            tokens_so_far=self._tokens_in_all,
+        )
 
     def _use(self, name: str, earlier: Sequence[int]) -> PoolUse:
         times = self._times[name]
@@ -62,10 +77,11 @@ class DrawHistory:
     def state_dict(self) -> dict[str, Any]:
         """All counts, as JSON-ready values."""
         return {
+            "tokens": self._tokens_in_all,
             "pools": {
                 name: {"times": dict(self._times[name]), "tokens": self._tokens[name]}
                 for name in self._sizes
-            }
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -73,6 +89,7 @@ class DrawHistory:
 
         Whether the pools may differ at all is for the curriculum and the pools to say.
         """
+        self._tokens_in_all = state["tokens"]
         for name in self._sizes:
             saved = state["pools"].get(name, {"times": {}, "tokens": 0})
             self._times[name] = Counter(saved["times"])

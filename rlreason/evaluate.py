@@ -108,8 +108,8 @@ class Evaluator:
                 "evaluation: no pool holds problems out; set pools[].held_out above 0, or "
                 "evaluation.every = 0"
             )
-        self._right_from = {
-            pool: _right_from(*bounds[pool]) for pool, problems in held_out.items() if problems
+        self.right_from = {
+            pool: right_from(*bounds[pool]) for pool, problems in held_out.items() if problems
         }
 
     def evaluate(self, version: int) -> Evaluation:
@@ -151,7 +151,7 @@ class Evaluator:
         group, (score,) = greedy
         (rollout,) = group.rollouts
         rollouts, scores = (sampled[0].rollouts, sampled[1]) if sampled else ((), ())
-        right_from = self._right_from[group.problem.pool]
+        right_from = self.right_from[group.problem.pool]
         judged = [sample for sample in scores if sample.outcome != "infra"]
         return ProblemResult(
             version=version,
@@ -173,7 +173,11 @@ class Evaluator:
 
 
 def comparison_table(before: Evaluation, after: Evaluation) -> Table:
-    """What a run changed: one row per pool, then all problems, then the mean over pools."""
+    """What a run changed: one row per pool, then all problems, then the mean over pools.
+
+    A dash stands where there is nothing to compare with: a pool that the run began with later, and
+    all problems together where they are of other pools.
+    """
     table = Table(
         title=f"held-out problems, version {before.version} -> {after.version} (95 % intervals)"
     )
@@ -184,25 +188,27 @@ def comparison_table(before: Evaluation, after: Evaluation) -> Table:
         table.add_column(f"avg@{before.samples} before", justify="right")
         table.add_column(f"avg@{after.samples} after", justify="right")
     for name, pool in after.pools.items():
-        table.add_row(name, *_cells(before.pools[name], pool))
+        table.add_row(name, *_cells(before.pools.get(name), pool))
     table.add_section()
-    table.add_row("all problems", *_cells(before.overall, after.overall))
-    table.add_row("mean over pools", "", f"{before.macro_greedy:.3f}", f"{after.macro_greedy:.3f}")
+    same = before.pools.keys() == after.pools.keys()
+    table.add_row("all problems", *_cells(before.overall if same else None, after.overall))
+    macro = f"{before.macro_greedy:.3f}" if same else "-"
+    table.add_row("mean over pools", "", macro, f"{after.macro_greedy:.3f}")
     return table
 
 
-def _cells(before: PoolEvaluation, after: PoolEvaluation) -> list[str]:
-    averages = (before.avg_at_k, after.avg_at_k)
+def _cells(before: PoolEvaluation | None, after: PoolEvaluation) -> list[str]:
+    averages = (before and before.avg_at_k, after.avg_at_k)
     return [
         str(after.num_problems),
-        str(before.greedy),
+        str(before.greedy) if before else "-",
         str(after.greedy),
-        f"{before.mean_tokens:.1f} -> {after.mean_tokens:.1f}",
+        f"{before.mean_tokens:.1f} -> {after.mean_tokens:.1f}" if before else "-",
         *(str(average or "-") for average in averages if any(averages)),
     ]
 
 
-def _right_from(low: float, high: float) -> float:
+def right_from(low: float, high: float) -> float:
     """Lowest score that is correct: the upper bound, less what adding weighted parts rounds off."""
     return high - 1e-9 * (high - low)
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, get_args
 
-from rlreason.draw_history import PoolUse
+from rlreason.draw_history import RunUse
 from rlreason.errors import DataError
 from rlreason.loop_metrics import ControlMetrics, RefillMetrics
 from rlreason.pool_metrics import (
@@ -84,6 +84,7 @@ class StepMetrics:
     entropy: float | None
     """Nats per token."""
     clip_frac: float | None
+    bounded_frac: float | None
     mismatch_kl: float | None
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float | None
@@ -127,7 +128,7 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
     update: UpdateStats | None,
     curriculum_terms: Mapping[str, Mapping[str, float]],
     bounds: Mapping[str, Bounds],
-    use: Mapping[str, PoolUse],
+    use: RunUse,
     phase_s: Mapping[str, float],
     step_s: float,
     refill: RefillMetrics | None = None,
@@ -147,13 +148,13 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
         replayed=replayed,
         **_reward_fields(scored, bounds),
         **lengths,
-        rollout_tokens_so_far=sum(item.tokens_so_far for item in use.values()),
+        rollout_tokens_so_far=use.tokens_so_far,
         learned=update is not None and not update.skipped,
         **_update_fields(update),
         refill=refill,
         greedy_tokens=_greedy_tokens(scored),
         control=control,
-        pools=pool_metrics(weights, scored, curriculum_terms, bounds, use),
+        pools=pool_metrics(weights, scored, curriculum_terms, bounds, use.pools),
         draw_entropy=-sum(p * math.log(p) for p in weights.values() if p > 0),
         **_time_fields(phase_s, step_s, sampled=lengths["rollout_tokens"], learned=learned),
         peak_rss_gib=_peak_rss_gib(),

@@ -1,4 +1,4 @@
-"""Finds the run that the command line names."""
+"""Finds the run, or the sweep, that the command line names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from rlreason.errors import ConfigError
 
 RUNS = Path("runs")
 """Where runs are looked for by name; run.folder's default."""
+
+
+SWEEPS = Path("sweeps")
+"""Where sweeps are looked for by name; a sweep file's default."""
+
+
+def find_sweep(name: str) -> Path | None:
+    """The sweep folder of that path, else of that name under ``sweeps``; None if it is no sweep."""
+    for folder in (Path(name), SWEEPS / name):
+        if "\0" not in name and (folder / "sweep.yaml").is_file():
+            return folder
+    return None
 
 
 def find_run(name: str) -> Path:

@@ -7,14 +7,14 @@ in deterministic mode they are sampled again to the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
+from rlreason.algorithms.advantages import ADVANTAGES, reward_table
 from rlreason.clock import Clock
+from rlreason.config import AlgorithmSection
 from rlreason.errors import CheckpointError, StalePolicyError
 from rlreason.faults import fault_point
 from rlreason.journal import JournalEntry
@@ -133,21 +133,19 @@ def replay(entry: JournalEntry, problems: Sequence[Problem], *, first_slot: int)
 
 
 def with_advantages(
-    answered: Sequence[Answered],
-    advantage: Callable[[Tensor, Tensor], Tensor],
-    penalty: KlPenalty | None = None,
+    answered: Sequence[Answered], algorithm: AlgorithmSection, penalty: KlPenalty | None = None
 ) -> list[ScoredGroup]:
-    """Compare each reward with its group: the score, less the KL penalty where there is one.
+    """Compare each reward with others: the score, less the KL penalty where there is one.
 
     The scores stay as the reward gave them; only the advantages know of the penalty.
     """
-    rewards = torch.tensor(
-        [[score.value for score in one.scores] for one in answered], dtype=torch.float64
+    table = reward_table(
+        [(one.group, one.scores) for one in answered],
+        parts=tuple(algorithm.part_weights),
+        costs=None if penalty is None else penalty.costs,
+        baseline=[_greedy_reward(one) for one in answered] if algorithm.needs_greedy else None,
     )
-    if penalty is not None:
-        rewards = rewards - torch.tensor(penalty.costs, dtype=torch.float64)
-    counted = torch.tensor([[score.outcome != "infra" for score in one.scores] for one in answered])
-    advantages = advantage(rewards, counted).tolist()
+    advantages = ADVANTAGES[algorithm.advantage](table, algorithm).tolist()
     nats = [None] * len(answered) if penalty is None else penalty.nats
     return [
         ScoredGroup(
@@ -161,6 +159,13 @@ def with_advantages(
     ]
 
 
+def _greedy_reward(one: Answered) -> float:
+    """NaN where a scorer fault hides it."""
+    if one.baseline is None or one.baseline.score.outcome == "infra":
+        return math.nan
+    return one.baseline.score.value
+
+
 def _commit(
     run: Run, step: int, answered: Sequence[Answered], weights: Mapping[str, float], clock: Clock
 ) -> list[ScoredGroup]:
@@ -170,7 +175,7 @@ def _commit(
         with clock.phase("reference"):
             groups = [one.group for one in answered]
             penalty = kl_penalty(run.learner, groups, algorithm, run.controls.penalty)
-    scored = with_advantages(answered, run.advantage, penalty)
+    scored = with_advantages(answered, algorithm, penalty)
     with clock.phase("journal"):
         run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
     return scored

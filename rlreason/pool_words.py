@@ -13,10 +13,17 @@ def most_weighted(metrics: StepMetrics, count: int) -> list[str]:
     return sorted(metrics.pools, key=lambda name: -metrics.pools[name].weight)[:count]
 
 
+def plain(value: float) -> str:
+    """Three digits that a person reads at once: 0.0324, 12.5, 1,420, and 3.8e-14 where tiny."""
+    if abs(value) >= 999.5:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 1e-4 or value == 0 else f"{value:.1e}"
+
+
 def term_words(pool: PoolMetrics) -> str:
-    """The terms of the curriculum's score: ``learnability 0.811, bonus 0.193, seen 416``."""
+    """The terms of the curriculum's score: ``learnability 0.811, bonus 0.193, seen 1,416``."""
     known = ((key, value) for key, value in pool.curriculum.items() if value is not None)
-    return ", ".join(f"{key} {value:.3g}" for key, value in known)
+    return ", ".join(f"{key} {plain(value)}" for key, value in known)
 
 
 def why_drawn(metrics: StepMetrics, count: int = 3) -> str:

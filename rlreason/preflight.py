@@ -21,11 +21,13 @@ from rlreason.data.problems import read_problems
 from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
 from rlreason.errors import ConfigError, DataError
+from rlreason.item_history import select_problems
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
-from rlreason.types import Problem
+from rlreason.teacher import find_teacher
+from rlreason.types import PoolFacts, Problem
 
 MAX_PROMPT_CHARS = 100_000
 
@@ -39,10 +41,14 @@ class Plan:
     eos_ids: tuple[int, ...]
     train: Mapping[str, list[Problem]]
     held_out: Mapping[str, list[Problem]]
+    facts: Mapping[str, PoolFacts]
+    """What the curriculum is told of each pool."""
     rewards: Mapping[str, PluginConfig]
     evaluation_rewards: Mapping[str, PluginConfig]
     max_len: int
     """Longest prompt plus the longest completion, in tokens."""
+    teacher: Path | str | None = None
+    """Model that loss distillation learns from."""
 
     def render(self, config: GrpoConfig) -> Table:
         """What the run will do, pool by pool."""
@@ -76,9 +82,10 @@ def preflight(config: GrpoConfig) -> Plan:
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
-    WorkerScorer(rewards, config.scoring, seed=config.run.seed).check()
+    training = WorkerScorer(rewards, config.scoring, seed=config.run.seed)
+    bounds = training.bounds
     evaluating = WorkerScorer(evaluation_rewards, config.scoring, seed=config.run.seed)
-    _refuse_groups(config, evaluating.of_groups)
+    _refuse_groups(config, training.of_groups, evaluating.of_groups)
     problems = {
         pool.name: _read(pool, _distinct(rewards[pool.name], evaluation_rewards[pool.name]))
         for pool in config.pools
@@ -89,16 +96,25 @@ def preflight(config: GrpoConfig) -> Plan:
     for pool in config.pools:
         usable = check_prompts(encoder, problems[pool.name], config.prompt.max_tokens)
         train[pool.name], held_out[pool.name] = split_held_out(usable, pool.held_out)
-    build_curriculum(config, train)
+        if pool.select:
+            train[pool.name] = select_problems(train[pool.name], pool.select, pool.name)
+    facts = {
+        name: PoolFacts(size=len(problems), reward_bounds=bounds[name])
+        for name, problems in train.items()
+    }
+    build_curriculum(config, facts)
+    max_len = _max_len(config, encoder, train, held_out)
     return Plan(
         model=model,
         encoder=encoder,
         eos_ids=ends,
         train=train,
         held_out=held_out,
+        facts=facts,
         rewards=rewards,
         evaluation_rewards=evaluation_rewards,
-        max_len=_max_len(config, encoder, train, held_out),
+        max_len=max_len,
+        teacher=find_teacher(config, encoder.tokenizer, max_len),
     )
 
 
@@ -113,19 +129,26 @@ def read_source(source: str) -> list[Problem]:
     return read_problems(opened, pool.name, needs_answer=False, max_prompt_chars=MAX_PROMPT_CHARS)
 
 
-def build_curriculum(config: GrpoConfig, train: Mapping[str, list[Problem]]) -> Curriculum:
-    """The curriculum over the pools, unseen."""
-    sizes = {name: len(problems) for name, problems in train.items()}
+def build_curriculum(config: GrpoConfig, facts: Mapping[str, PoolFacts]) -> Curriculum:
+    """The curriculum over the pools; it has seen nothing yet."""
     built: Curriculum = build_plugin(
-        config.curriculum.use, config.curriculum.options, sizes, where="curriculum"
+        config.curriculum.use, config.curriculum.options, facts, where="curriculum"
     )
     return built
 
 
-def _refuse_groups(config: GrpoConfig, of_groups: Mapping[str, bool]) -> None:
-    """Held-out completions come alone: what only compares a group has nothing to say of them."""
+def _refuse_groups(
+    config: GrpoConfig, training: Mapping[str, bool], evaluating: Mapping[str, bool]
+) -> None:
+    """What compares a group has nothing to say of a completion that comes alone."""
     for pool in config.pools:
-        if of_groups[pool.name] and pool.held_out > 0 and config.evaluation.every > 0:
+        if training[pool.name] and config.algorithm.needs_greedy:
+            raise ConfigError(
+                f"pools.{pool.name}: its reward scores whole groups, and cannot score the greedy "
+                f"completion that algorithm.advantage = {config.algorithm.advantage} compares "
+                "with; take a reward of single completions, or another advantage"
+            )
+        if evaluating[pool.name] and pool.held_out > 0 and config.evaluation.every > 0:
             raise ConfigError(
                 f"pools.{pool.name}: its reward scores whole groups, and cannot score held-out "
                 "completions; set scoring.evaluation_reward, or evaluation.every = 0"

@@ -16,6 +16,8 @@ from rlreason.types import (
     RolloutGroup,
     Score,
     ScoredGroup,
+    TextReply,
+    TextRequest,
     TrainBatch,
     TrainSequence,
     UpdateStats,
@@ -70,9 +72,9 @@ class GroupReward(Protocol):
 class Curriculum(Protocol):
     """Decides how often each pool is drawn. Deterministic: chance lives in the pools alone.
 
-    Built as ``cls(pool_sizes, config)`` where ``pool_sizes`` maps each pool, in the order of the
-    recipe, to its number of training problems, and ``config`` is ``cls.Config`` filled from the
-    recipe's ``curriculum`` section.
+    Built as ``cls(pools, config)`` where ``pools`` maps each pool, in the order of the recipe, to
+    its ``PoolFacts``, and ``config`` is ``cls.Config`` filled from the recipe's ``curriculum``
+    section.
     """
 
     def weights(self) -> dict[str, float]:
@@ -84,7 +86,12 @@ class Curriculum(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that ``weights`` depends on, as JSON-ready values."""
+        """All that ``weights`` depends on, as JSON-ready values.
+
+        What belongs to one pool stands in ``pools`` under the pool's name. With that a run can
+        continue after ``run.on_pool_change = adapt``: a kept pool keeps its entry, and a new one
+        gets the entry that it has in a curriculum that has seen nothing.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -115,10 +122,7 @@ class ProblemPools(Protocol):
     def draw(
         self, step: int, count: int, weights: Mapping[str, float], *, refill: int = 0
     ) -> list[Problem]:
-        """``count`` training problems of ``step``, pools chosen by ``weights``.
-
-        ``refill`` numbers the draws of one step: each has randomness of its own.
-        """
+        """``count`` training problems; the ``refill``-th draw of a step has its own randomness."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -177,9 +181,24 @@ class Scorer(Protocol):
     """Scores groups in worker processes while the engine still samples."""
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
-        """Every group with its scores, sorted by slot; none lost, whatever a completion does.
+        """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
+        ...
 
-        A greedy completion and its group share a slot; which of them comes first is not said.
+
+class Writer(Protocol):
+    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
+
+    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
+    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
+    then checked before anything heavy starts. What it writes is judged like any model's: by
+    grade, verdict and correction.
+    """
+
+    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
+        """Yield one reply per request as it is there, in any order.
+
+        A reply is stored before the next one is asked for. What fails for one request is a reply
+        with ``error``; what would fail for all of them raises ``TrainingStopped``.
         """
         ...
 
@@ -196,9 +215,8 @@ class Learner(Protocol):
     ) -> UpdateStats:
         """One optimizer update per batch, at the learning rate of ``step``.
 
-        ``coefficients`` replace those of the recipe where a controller moves them.
-
-        An update with a non-finite loss or gradient is skipped: nothing changes.
+        ``coefficients`` replace those of the recipe where a controller moves them. An update with
+        a non-finite loss or gradient is skipped: nothing changes.
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
@@ -231,10 +249,7 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters`` and of ``optimizer``, over tensor bytes in a fixed order.
-
-        Frozen models that take part in the loss have an entry each: ``reference``, ``teacher``.
-        """
+        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``."""
         ...
 
 
@@ -255,4 +270,31 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
+        ...
+
+
+class TrialBackend(Protocol):
+    """Where the trials of a sweep run, each as a process of its own."""
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        ...
+
+    def start(
+        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
+        ...
+
+    def ended(self) -> Mapping[str, int]:
+        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
+        ...
+
+    def stop(self) -> None:
+        """Ask every running trial to save and leave; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """End what still runs, with all that it started."""
         ...

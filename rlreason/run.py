@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
@@ -38,8 +36,6 @@ class Run:
     scorer: Scorer
     bounds: Mapping[str, tuple[float, float]]
     """Pool -> bounds of its training reward."""
-    advantage: Callable[[Tensor, Tensor], Tensor]
-    """(rewards, counted), both [groups, group_size] -> advantages of that shape."""
     controls: Controls
     learner: Learner
     publisher: WeightPublisher

@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,36 +24,17 @@ from ruamel.yaml.error import YAMLError
 
 from rlreason.atomic import clean_leftovers, replace_file
 from rlreason.config import NAME_PATTERN
+from rlreason.config_changes import config_changes, in_words, refused_changes
 from rlreason.errors import ConfigError, RunLockedError
 
 LOCK = ".lock"
 OWNER = ".lock-owner.json"
 FOLDERS = ("steps", "checkpoints", "evaluations", "log")
 
-MAY_CHANGE = (
-    "run.folder",
-    "run.steps",
-    "run.checkpoint_every",
-    "run.keep_checkpoints",
-    "cluster.threads",
-    "cluster.backend",
-    "cluster.learners",
-    "cluster.engines",
-    "cluster.layout",
-    "cluster.address",
-    "cluster.deadlines",
-    "cluster.gpu_gib",
-    "learner.zero_stage",
-)
-"""Fields that may differ when a run continues: they touch nothing that was learned so far."""
-
-MAY_CHANGE_SECTIONS = ("evaluation", "log")
-
 LOGGED = ("rlreason", "vllm", "DeepSpeed")
 """Loggers whose records go to the attempt's log file."""
 
 _ATTEMPT = re.compile(r"attempt_([0-9]+)\.log")
-_ABSENT = "absent"
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +60,22 @@ class RunFolder:
         """How often this run was started, this time included."""
         self._held = contextlib.ExitStack()
 
-    def open(self, config: BaseModel, *, config_text: str, fresh: bool = False) -> Self:
+    def open(
+        self,
+        config: BaseModel,
+        *,
+        config_text: str,
+        fresh: bool = False,
+        all_may_change: bool = False,
+    ) -> Self:
         """Take the folder for this process: make it, lock it, check that the run is the same one.
 
         Args:
             config: The resolved configuration.
             config_text: The same as YAML: becomes ``config.yaml``.
             fresh: Move a run that is there to ``NAME.old-TIME`` and start anew.
+            all_may_change: Any field may differ from the run that is there: for runs whose stages
+                see for themselves which of them a change undoes.
 
         Raises:
             RunLockedError: If another process holds the folder.
@@ -97,7 +86,7 @@ class RunFolder:
             self._check_place()
             self._check_contents()
             self._take(fresh)
-            self._continue_or_start(config, config_text)
+            self._continue_or_start(config, config_text, all_may_change)
             self._open_log()
         except OSError as error:
             self.close()
@@ -109,6 +98,13 @@ class RunFolder:
             self.close()
             raise
         return self
+
+    def refused_changes(self, config: BaseModel) -> str:
+        """What ``open`` would refuse to change in the run that is there, in words; or nothing."""
+        if not self.config_file.exists():
+            return ""
+        changes = config_changes(self._earlier(type(config)), config)
+        return in_words(refused_changes(changes, config))
 
     def close(self) -> None:
         """Give the folder free."""
@@ -195,15 +191,15 @@ class RunFolder:
         self.path.rename(old)
         logger.warning("the earlier run was moved to %s", old)
 
-    def _continue_or_start(self, config: BaseModel, config_text: str) -> None:
+    def _continue_or_start(self, config: BaseModel, config_text: str, all_may_change: bool) -> None:
         self.resumed = self.config_file.exists()
         if self.resumed:
-            self.changes = _changes(self._earlier(type(config)), config)
-            refused = {name: pair for name, pair in self.changes.items() if not _may_change(name)}
+            self.changes = config_changes(self._earlier(type(config)), config)
+            refused = {} if all_may_change else refused_changes(self.changes, config)
             if refused:
                 raise ConfigError(
                     f"{self.config_file}: this run was started with another configuration:\n"
-                    f"{_in_words(refused)}\n"
+                    f"{in_words(refused)}\n"
                     "give these fields their old values to continue it, start anew with --fresh "
                     "(the old run is kept under another name), or choose another run.name"
                 )
@@ -235,38 +231,7 @@ class RunFolder:
             self._held.callback(logging.getLogger(name).removeHandler, handler)
         self._held.callback(handler.close)
         if self.changes:
-            logger.warning("the run continues with changed fields:\n%s", _in_words(self.changes))
-
-
-def _may_change(name: str) -> bool:
-    return name in MAY_CHANGE or name.partition(".")[0] in MAY_CHANGE_SECTIONS
-
-
-def _changes(before: BaseModel, now: BaseModel) -> dict[str, tuple[Any, Any]]:
-    old, new = (_flatten(config.model_dump(mode="json")) for config in (before, now))
-    names = [*old, *(name for name in new if name not in old)]
-    pairs = {name: (old.get(name, _ABSENT), new.get(name, _ABSENT)) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def _flatten(value: Any, name: str = "") -> dict[str, Any]:
-    """Dotted name -> value; lists of sections (the pools) count by position."""
-    if isinstance(value, Mapping) and value:
-        parts = {str(key): inner for key, inner in value.items()}
-    elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
-        parts = {str(position): inner for position, inner in enumerate(value)}
-    else:
-        return {name: value}
-    flat: dict[str, Any] = {}
-    for key, inner in parts.items():
-        flat |= _flatten(inner, f"{name}.{key}" if name else key)
-    return flat
-
-
-def _in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    return "\n".join(
-        f"  {name}: {before!r} before, {now!r} now" for name, (before, now) in changes.items()
-    )
+            logger.warning("the run continues with changed fields:\n%s", in_words(self.changes))
 
 
 def _owner_in_words(owner_file: Path) -> str:

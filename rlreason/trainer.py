@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from rlreason.algorithms.batching import make_train_batches
+from rlreason.algorithms.batching import BatchRules, make_train_batches
 from rlreason.clock import Clock
 from rlreason.errors import TrainingStopped
 from rlreason.faults import fault_point
@@ -80,7 +80,7 @@ def learn(run: Run, step: int, kept: Sequence[ScoredGroup]) -> UpdateStats | Non
     batches = make_train_batches(
         kept,
         updates=run.config.algorithm.updates_per_step,
-        keep_without_signal=run.controls.needs_every_group,
+        rules=BatchRules.of(run.config.algorithm, every_group=run.controls.needs_every_group),
     )
     fault_point("learn", step)
     if not batches:

@@ -6,6 +6,7 @@ Index ``t`` of any per-token field describes ``token_ids[t]`` itself. No torch h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -47,6 +48,26 @@ class Problem:
     def key(self) -> str:
         """``pool/id``: names the problem in logs and messages."""
         return f"{self.pool}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFacts:
+    """What a curriculum is told of a pool before the first step."""
+
+    size: int
+    """Training problems."""
+    reward_bounds: tuple[float, float]
+    """Lowest and highest value of the reward that scores it in training."""
+
+    def __post_init__(self) -> None:
+        low, high = self.reward_bounds
+        if self.size < 0 or not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError(f"a pool needs size >= 0 and bounds low < high, got {self!r}")
+
+    def scaled(self, reward: float) -> float:
+        """``reward`` as a share of the way from the lowest to the highest value."""
+        low, high = self.reward_bounds
+        return (reward - low) / (high - low)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +170,45 @@ class ScoredGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """One text to be written: a candidate solution, or a critique of one."""
+
+    key: str
+    """Unique among the requests of a call; the reply bears it."""
+    problem: Problem
+    prompt: Prompt
+    """What the writer reads, template filled in."""
+    solution: str | None = None
+    """The solution to criticise; None where a solution is asked for."""
+    sample: int = 0
+    """Counts the texts wanted for one problem, or for one solution, from 0."""
+    seed: int = 0
+    """For writers that draw at random: unrelated between requests, equal when asked again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextReply:
+    """What came of a TextRequest."""
+
+    key: str
+    """The request's."""
+    text: str
+    """As written; empty where there is an error."""
+    finish_reason: str = "stop"
+    """``stop``, ``length``, or the word of an endpoint for anything else."""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost: float | None = None
+    """In the currency of the prices given; None where no price is known."""
+    attempts: int = 1
+    """Calls that were made for it, failed ones included."""
+    error: str | None = None
+    """Why there is no text, after all attempts."""
+    raw: str | None = None
+    """What came over the wire, credentials hidden; None for local writers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSequence:
     """One sequence to learn from."""
 
@@ -158,6 +218,8 @@ class TrainSequence:
     advantages: tuple[float, ...]
     rollout_logprobs: tuple[float, ...] | None
     """Nats, 0 where loss_mask is False; None where nothing was sampled (critique data)."""
+    group: int = -1
+    """Equal for completions of one prompt in one update; below 0: of no group."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.token_ids), len(self.loss_mask), len(self.advantages)}
@@ -182,6 +244,14 @@ class TrainBatch:
     num_loss_tokens: int
     """The loss's denominator: over all micro-batches and ranks, and over the tokens of groups
     that were left out of ``sequences`` because their gradient is zero."""
+    num_left_out: int = 0
+    """Sequences that count in means over sequences but are not in ``sequences``, for the same
+    reason or because another rank holds them."""
+
+    @property
+    def num_sequences(self) -> int:
+        """What a mean over the sequences of the update divides by."""
+        return len(self.sequences) + self.num_left_out
 
     def __post_init__(self) -> None:
         held = sum(sequence.num_loss_tokens for sequence in self.sequences)
@@ -211,6 +281,7 @@ class UpdateStats:
     entropy: float
     """Nats per token."""
     clip_frac: float
+    """Share of tokens whose gradient the clip removed or, in cispo, whose weight it changed."""
     mismatch_kl: float
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float
@@ -223,3 +294,5 @@ class UpdateStats:
     """Share of computed positions that were padding."""
     skipped: bool
     """True when a non-finite loss or gradient left parameters and optimizer unchanged."""
+    bounded_frac: float = 0.0
+    """Share of tokens whose importance weight the cap truncated or masked."""

@@ -126,7 +126,7 @@ def _optimizer(config: GrpoConfig, model: Any) -> tuple[Any, Any]:
 def _dataset(config: GrpoConfig, plan: Plan) -> Dataset:
     """The problems of every step in order, as rlreason draws them with an even curriculum."""
     pools = Pools(plan.train, seed=config.run.seed, replacement=config.rollout.replacement)
-    weights = build_curriculum(config, plan.train).weights()
+    weights = build_curriculum(config, plan.facts).weights()
     draws = [
         pools.draw(step, config.rollout.problems_per_step, weights)
         for step in range(config.run.steps)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rlreason.alarms import Alarms
-from rlreason.algorithms.advantages import ADVANTAGES
 from rlreason.checkpoint import Checkpointer
 from rlreason.config import GrpoConfig
 from rlreason.controls import Controls
@@ -203,7 +202,6 @@ def make_run(
         engine=fakes,
         scorer=fakes,
         bounds={"pool": (0.0, 1.0)},
-        advantage=ADVANTAGES[config.algorithm.advantage],
         controls=Controls(config.algorithm),
         learner=fakes,
         publisher=fakes,

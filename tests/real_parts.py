@@ -7,7 +7,6 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rlreason.algorithms.advantages import group_normalized
 from rlreason.algorithms.batching import make_train_batches
 from rlreason.cluster.inline import prepare_process
 from rlreason.config import ClusterSection, GrpoConfig, PromptSection
@@ -80,7 +79,7 @@ def scored_by_tokens(groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         Answered(group, tuple(Score(value=float(sum(r.completion_ids))) for r in group.rollouts))
         for group in ordered
     ]
-    return with_advantages(answered, group_normalized)
+    return with_advantages(answered, CONFIG.algorithm)
 
 
 def sample_batch(engine: VllmEngine, step: int, count: int = 4) -> list[TrainBatch]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from rlreason.draw_history import DrawHistory, PoolUse
+from rlreason.draw_history import DrawHistory, RunUse
 from rlreason.metrics import StepMetrics, summarize
 from rlreason.types import Outcome, Problem, Rollout, RolloutGroup, Score, ScoredGroup, UpdateStats
 
@@ -48,7 +48,7 @@ def scored_group(
     )
 
 
-def pool_use(scored: list[ScoredGroup], *names: str, size: int = 10) -> dict[str, PoolUse]:
+def pool_use(scored: list[ScoredGroup], *names: str, size: int = 10) -> RunUse:
     """The use of pools of ``size`` problems after this first step."""
     return DrawHistory(dict.fromkeys(names, size)).observe(scored)
 

@@ -18,8 +18,21 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {"build", "build_parts", "build_ray", "preflight", "restarting", "doctor_trial"}
-"""What puts adapters together: the build, its halves, and the doctor's trials."""
+COMPOSERS = {
+    "build",
+    "build_cft",
+    "build_parts",
+    "build_ray",
+    "build_sweep",
+    "build_writers",
+    "preflight",
+    "preflight_cft",
+    "doctor_trial",
+    "restarting",
+    "writer_process",
+}
+"""What puts adapters together: the builds, their first halves, the doctor's trials, and the process
+of a local writer of candidates and critiques."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},
@@ -189,7 +202,8 @@ def test_a_heavy_import_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["reward", "test", "--help"], ["init"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["reward", "test", "--help"], ["sweep", "--help"], ["init"]],
 )
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = f"from rlreason.cli import app\ntry: app({arguments!r})\nexcept SystemExit: pass"

@@ -27,12 +27,12 @@ def drawn(*problems: str, tokens: int = 3) -> list[ScoredGroup]:
 
 def test_reuse_and_coverage_are_counted_over_the_whole_run() -> None:
     history = DrawHistory(SIZES)
-    first = history.observe(drawn("easy:0", "easy:1", "hard:0"))
+    first = history.observe(drawn("easy:0", "easy:1", "hard:0")).pools
     assert first["easy"] == PoolUse(
         reuse_mean=0.0, distinct_frac=0.5, draws_so_far=2, tokens_so_far=12
     )
     # problem 0 was drawn once before, problem 2 never: (1 + 0) / 2
-    second = history.observe(drawn("easy:0", "easy:2", tokens=5))
+    second = history.observe(drawn("easy:0", "easy:2", tokens=5)).pools
     assert second["easy"] == PoolUse(
         reuse_mean=0.5, distinct_frac=0.75, draws_so_far=4, tokens_so_far=32
     )
@@ -43,14 +43,14 @@ def test_reuse_and_coverage_are_counted_over_the_whole_run() -> None:
 
 def test_the_second_draw_in_one_step_is_a_reuse() -> None:
     # drawn before: 0 times, once, twice -> mean 1
-    use = DrawHistory(SIZES).observe(drawn("hard:1", "hard:1", "hard:1"))
+    use = DrawHistory(SIZES).observe(drawn("hard:1", "hard:1", "hard:1")).pools
     assert (use["hard"].reuse_mean, use["hard"].distinct_frac) == (1.0, 0.5)
 
 
 def test_equal_ids_in_two_pools_are_two_problems() -> None:
     history = DrawHistory(SIZES)
     history.observe(drawn("easy:0"))
-    assert history.observe(drawn("hard:0"))["hard"].reuse_mean == 0.0
+    assert history.observe(drawn("hard:0")).pools["hard"].reuse_mean == 0.0
 
 
 def test_it_agrees_with_a_list_of_all_draws() -> None:
@@ -65,7 +65,7 @@ def test_it_agrees_with_a_list_of_all_draws() -> None:
             pool = name.split(":")[0]
             expected[pool].append(seen[pool].count(name))
             seen[pool].append(name)
-        use = history.observe(drawn(*names))
+        use = history.observe(drawn(*names)).pools
         for pool, before in expected.items():
             assert use[pool].reuse_mean == pytest.approx(sum(before) / len(before))
             assert use[pool].distinct_frac == len(set(seen[pool])) / {"easy": 9, "hard": 3}[pool]
@@ -89,7 +89,8 @@ def test_a_pool_that_is_new_has_no_history_and_one_that_is_gone_loses_it() -> No
     after.load_state_dict(before.state_dict())
     assert set(after.state_dict()["pools"]) == {"easy", "new"}
     use = after.observe(drawn("easy:0", "new:0"))
-    assert (use["easy"].reuse_mean, use["new"].reuse_mean) == (1.0, 0.0)
+    assert (use.pools["easy"].reuse_mean, use.pools["new"].reuse_mean) == (1.0, 0.0)
+    assert use.tokens_so_far == 24  # four groups of two completions, one of them of "hard"
 
 
 def test_a_checkpoint_without_it_is_refused_by_name(tmp_path: Path) -> None:

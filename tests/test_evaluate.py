@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +245,15 @@ def test_the_comparison_shows_before_and_after_with_intervals(tmp_path: Path, sa
     assert ("avg@4 after" in text) == bool(samples)
     (macro,) = (line for line in text.splitlines() if "mean over pools" in line)
     assert macro.replace("│", " ").split() == ["mean", "over", "pools", "0.333", "1.000"]
+
+
+def test_a_pool_that_came_later_is_compared_with_nothing(tmp_path: Path) -> None:
+    before = evaluator(tmp_path, SCRIPT, 0).evaluate(20)
+    after = evaluator(tmp_path, SCRIPT, 0, version=40).evaluate(40)
+    fewer = replace(before, pools={"easy": before.pools["easy"]})
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(comparison_table(fewer, after))
+    lines = [line.replace("│", " ").split() for line in console.export_text().splitlines()]
+    rows = {line[0]: line[1:] for line in lines if line}
+    dashes = {name: rows[name].count("-") for name in ("easy", *after.pools, "all", "mean")}
+    assert dashes == {**dict.fromkeys(after.pools, 2), "easy": 0, "all": 2, "mean": 1}

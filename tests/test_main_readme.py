@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlreason.plugins import build_plugin
-from rlreason.types import Problem
+from rlreason.types import PoolFacts, Problem
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -28,7 +28,7 @@ def test_the_reward_scores(plugin_file: Path) -> None:
 
 @pytest.mark.parametrize("plugin_file", [1], indirect=True)
 def test_the_curriculum_alternates_and_resumes(plugin_file: Path) -> None:
-    make = {"a": 5, "b": 5}
+    make = dict.fromkeys("ab", PoolFacts(size=5, reward_bounds=(0.0, 1.0)))
     curriculum = build_plugin(f"{plugin_file}:Alternate", {}, make, where="curriculum")
     assert curriculum.weights() == {"a": 1.0, "b": 0.0}
     curriculum.observe([])

@@ -8,6 +8,7 @@ import pytest
 from step_records import BOUNDS, UPDATE, pool_use, scored_group, step_metrics
 
 from rlreason.errors import DataError
+from rlreason.loop_metrics import ControlMetrics, RefillMetrics
 from rlreason.metrics import StepMetrics, from_json, summarize, to_json
 
 # Three groups of two, one of them with a scorer fault whose score (9) must count nowhere:
@@ -136,3 +137,11 @@ def test_a_row_of_another_version_is_refused_by_its_fields() -> None:
 def test_every_field_of_the_update_is_a_metric() -> None:
     names = {field.name for field in fields(StepMetrics)}
     assert {field.name for field in fields(UPDATE)} <= names
+
+
+def test_a_line_with_refill_and_control_is_read_back_too() -> None:
+    refill = RefillMetrics(rounds=2, extra_rollouts=8, kept_frac=0.5, missing=0)
+    control = ControlMetrics(kl_coefficient=0.1, entropy_coefficient=None, reference_version=4)
+    metrics = summary(refill=refill, control=control)
+    assert from_json(to_json(metrics)) == metrics
+    assert (metrics.refill, metrics.control) == (refill, control)

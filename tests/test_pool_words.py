@@ -7,7 +7,7 @@ import pytest
 from step_records import step_metrics
 from test_recorder import open_recorder
 
-from rlreason.pool_words import why_drawn
+from rlreason.pool_words import plain, why_drawn
 
 
 def test_the_largest_weights_come_first_with_their_terms() -> None:
@@ -30,3 +30,12 @@ def test_every_step_says_why_in_the_log(tmp_path: Path, caplog: pytest.LogCaptur
     recorder = open_recorder(tmp_path)
     recorder.step(step_metrics(0))
     assert [r.getMessage() for r in caplog.records] == [why_drawn(step_metrics(0))]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.03237, "0.0324"), (-12.54, "-12.5"), (999.6, "1,000"), (1416.0, "1,416"),
+     (3.79e-14, "3.8e-14"), (0.00012, "0.00012")],
+)  # fmt: skip
+def test_a_number_is_written_as_a_person_reads_it(value: float, text: str) -> None:
+    assert plain(value) == text

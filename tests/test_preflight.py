@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from step_records import scored_group
 
 from rlreason.config import GrpoConfig
 from rlreason.errors import ConfigError, DataError
+from rlreason.journal import Journal
+from rlreason.plugins import build_plugin
 from rlreason.preflight import preflight
+from rlreason.types import PoolFacts, Problem, ScoredGroup
 
 RECIPE = """\
 kind: grpo
@@ -135,6 +140,38 @@ def test_the_plan_holds_what_the_run_needs(tmp_path: Path, monkeypatch: pytest.M
     # <bos> add space 1 0 + 1 newline, and the longest completion
     assert plan.max_len == 8 + 60
     assert plan.eos_ids == (plan.encoder.tokenizer.eos_token_id,)
+
+
+def of_problem(scored: ScoredGroup, problem: Problem) -> ScoredGroup:
+    return replace(scored, group=replace(scored.group, problem=problem))
+
+
+def test_a_selection_narrows_what_is_trained_on_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, [str(n + 1) for n in range(12)])
+    whole = preflight(config())
+    scored = [
+        scored_group("mine", 0, [0.0, 1.0]),  # of the problem "p0", which the pool has not
+        of_problem(scored_group("mine", 1, [0.0, 1.0]), whole.train["mine"][3]),
+    ]
+    Journal(tmp_path / "old" / "steps").commit(0, weights={}, scored=scored, policy_version=0)
+    select = {"run": "old", "keep": 1, "min_visits": 1}
+    plan = preflight(config(pools=[{**config().pools[0].model_dump(), "select": select}]))
+    assert plan.train["mine"] == [whole.train["mine"][3]]
+    assert plan.held_out == whole.held_out
+    assert plan.facts["mine"].size == 1
+
+
+def test_the_curriculum_is_told_the_bounds_of_each_reward(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path, [str(n + 1) for n in range(12)])
+    plan = preflight(config())
+    bounds = build_plugin(plan.rewards["mine"].use, {}, where="reward").bounds
+    assert plan.facts["mine"] == PoolFacts(size=len(plan.train["mine"]), reward_bounds=bounds)
 
 
 def test_a_prompt_that_leaves_no_room_names_both_fields(

@@ -32,7 +32,13 @@ pools:
   - {{name: max6, source: "arithmetic:max", options: {{digits: 6, size: 60}}, held_out: 4}}
   - {{name: rev6, source: "arithmetic:rev", options: {{digits: 6, size: 60}}, held_out: 4}}
 scoring: {{reward: "rewards.boxed_exact:BoxedExact"}}
-rollout: {{problems_per_step: 6, group_size: 4, max_completion_tokens: 64}}
+rollout:
+  {{problems_per_step: 6, group_size: 4, max_completion_tokens: 64, refill: {{max_extra: 1.0}}}}
+algorithm:
+  kl: 0.01
+  kl_control: {{target: 0.001}}
+  reference_every: 2
+  entropy_control: {{target: 0.5}}
 learner: {{learning_rate: 5e-4, warmup_steps: 2}}
 cluster: {{threads: 1}}
 evaluation: {{every: 4, samples: 0}}
@@ -79,11 +85,12 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(600)
 def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
     straight: Path, tmp_path: Path
 ) -> None:
     faults = {"rollout": 1, "score": 2, "journal": 3, "learn": 4, "publish": 5, "record": 6}
-    for phase, step in (*faults.items(), ("checkpoint", STEPS)):
+    for phase, step in (*faults.items(), ("refill", 7), ("checkpoint", STEPS)):
         code, output = finish(start(tmp_path, f"{phase}:{step}:kill9"))
         assert code == -signal.SIGKILL, f"{phase}: {output}"
     code, output = finish(start(tmp_path))
@@ -92,6 +99,11 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
     assert [row["step"] for row in rows(tmp_path, "metrics.jsonl")] == list(range(STEPS))
     pools = [[row["pools"] for row in rows(path, "metrics.jsonl")] for path in (tmp_path, straight)]
     assert pools[0] == pools[1]
+    measured = [
+        [(row["refill"], row["control"], row["kl"]) for row in rows(path, "metrics.jsonl")]
+        for path in (tmp_path, straight)
+    ]
+    assert measured[0] == measured[1]
     versions = [row["version"] for row in rows(tmp_path, "evaluations.jsonl")]
     assert versions == [0, 4, STEPS]
     assert rows(tmp_path, "evaluations.jsonl") == rows(straight, "evaluations.jsonl")
@@ -99,11 +111,18 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
 
 def test_the_state_compared_is_the_whole_state(straight: Path) -> None:
     state = final_state(straight)
-    assert set(state["digests"]) == {"parameters", "optimizer"}
-    assert {"curriculum", "pools", "draws"} <= set(state["state"])
+    assert set(state["digests"]) == {"parameters", "optimizer", "reference"}
+    assert {"curriculum", "pools", "draws", "controls"} <= set(state["state"])
+    # Dynamic sampling draws more than the 6 problems of a step, and every one of them counts.
+    sampled = sum(row["num_rollouts"] for row in rows(straight, "metrics.jsonl"))
+    assert sampled > STEPS * 6 * 4
     draws = state["state"]["draws"]["pools"].values()
-    assert sum(sum(pool["times"].values()) for pool in draws) == STEPS * 6
-    assert sum(state["state"]["curriculum"]["num_seen"].values()) == STEPS * 6 * 4
+    assert sum(sum(pool["times"].values()) for pool in draws) == sampled / 4
+    seen = [pool["seen"] for pool in state["state"]["curriculum"]["pools"].values()]
+    assert sum(seen) == sampled
+    assert state["state"]["controls"]["reference_version"] == STEPS
+    learner = straight / "tiny" / "checkpoints" / f"{STEPS:06d}" / "learner"
+    assert (learner / "reference.safetensors").exists()
 
 
 def test_sigterm_saves_and_leaves_and_the_same_command_continues(

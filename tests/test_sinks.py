@@ -9,11 +9,20 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from step_records import step_metrics
 
 from rlreason.config import LogSection
 from rlreason.errors import ConfigError
+from rlreason.loop_metrics import ControlMetrics, RefillMetrics
 from rlreason.redact import HIDDEN
-from rlreason.sinks import BackgroundSink, TrackioSink, WandbSink, flatten, open_sinks
+from rlreason.sinks import (
+    BackgroundSink,
+    TrackioSink,
+    WandbSink,
+    flat_metrics,
+    flatten,
+    open_sinks,
+)
 
 WAIT_S = 20.0
 """Only ends a test that fails."""
@@ -205,3 +214,13 @@ def test_nested_numbers_are_flattened_and_gaps_left_out() -> None:
     values = {"a": 1, "b": {"c": True, "d": {"e": 0.5, "f": None, "g": math.nan}}, "h": "text"}
     assert flatten(values) == {"a": 1.0, "b/c": 1.0, "b/d/e": 0.5}
     assert flatten({"mean": 2.0}, "evaluation/") == {"evaluation/mean": 2.0}
+
+
+def test_what_refill_and_controllers_did_is_logged_under_their_names() -> None:
+    refill = RefillMetrics(rounds=2, extra_rollouts=8, kept_frac=0.5, missing=1)
+    control = ControlMetrics(kl_coefficient=0.1, entropy_coefficient=None, reference_version=4)
+    values = flat_metrics(step_metrics(refill=refill, control=control))
+    assert (values["refill/extra_rollouts"], values["refill/missing"]) == (8, 1)
+    assert values["control/kl_coefficient"] == 0.1
+    assert "control/entropy_coefficient" not in values
+    assert not [name for name in flat_metrics(step_metrics()) if name.startswith(("refill", "con"))]

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlreason.algorithms.losses import LOSSES
+from rlreason.algorithms.sequences import Sequences
+from rlreason.config import AlgorithmSection
 from rlreason.types import Rollout, ScoredGroup, TrainBatch, TrainSequence
 
 Row = tuple[TrainSequence, ...]
@@ -20,33 +23,64 @@ _EVERYONE, _PADDING = -1, -2
 """Owners of a token beside the sequences of its row, which count from 0."""
 
 
+class BatchRules(NamedTuple):
+    """Which completions an update learns from, and which of them its means count."""
+
+    keep_without_signal: bool = False
+    """Keep groups whose advantages are all zero: their gradient is not."""
+    drop_truncated: bool = False
+    """Completions cut at the token limit are in neither sequences nor denominators."""
+    accepted_only: bool = False
+    """Nor are completions with advantage 0."""
+
+    @classmethod
+    def of(cls, algorithm: AlgorithmSection, *, every_group: bool) -> BatchRules:
+        """What ``algorithm`` needs; ``every_group`` where a KL or entropy term does."""
+        loss = LOSSES[algorithm.loss]
+        return cls(
+            keep_without_signal=every_group or not loss.reads_advantages,
+            drop_truncated=algorithm.mask_truncated,
+            accepted_only=loss.imitates,
+        )
+
+
+SIGNAL_ALONE = BatchRules()
+"""Groups with signal, all their completions."""
+
+
 def make_train_batches(
-    scored: Sequence[ScoredGroup], *, updates: int, keep_without_signal: bool = False
+    scored: Sequence[ScoredGroup], *, updates: int, rules: BatchRules = SIGNAL_ALONE
 ) -> list[TrainBatch]:
     """Split a step's groups into at most ``updates`` batches, one optimizer update each.
 
-    Groups without signal are left out: their policy gradient is exactly zero. Their tokens stay in
-    the denominator, so leaving them out changes nothing but the time. A KL or entropy term makes
-    their gradient non-zero: then ``keep_without_signal``. Completions with a scorer fault
-    (``infra``) are in neither. An update in which no group is left is dropped.
+    Groups without signal are left out: their policy gradient is exactly zero. Their tokens and
+    sequences stay in the denominators, so leaving them out changes nothing but the time.
+    Completions with a scorer fault (``infra``) are in neither. An update in which no group is left
+    is dropped.
 
     Args:
         scored: The step's groups, in slot order.
         updates: Optimizer updates per step; the groups are dealt in contiguous, near-equal runs.
-        keep_without_signal: Keep groups whose advantages are all zero.
+        rules: What else is left out, and whether groups without signal are.
     """
     batches = []
     for run in _deal(scored, updates):
-        num_loss_tokens = sum(
-            len(rollout.completion_ids)
-            for group in run
-            for rollout, counted in zip(group.group.rollouts, group.counted, strict=True)
-            if counted
-        )
-        kept = [group for group in run if keep_without_signal or group.has_signal]
-        sequences = tuple(sequence for group in kept for sequence in _sequences(group))
-        if sequences:
-            batches.append(TrainBatch(sequences=sequences, num_loss_tokens=num_loss_tokens))
+        counted = [_sequences(group, index, rules) for index, group in enumerate(run)]
+        kept = [
+            sequence
+            for group, sequences in zip(run, counted, strict=True)
+            for sequence in sequences
+            if rules.keep_without_signal or group.has_signal
+        ]
+        everything = [sequence for sequences in counted for sequence in sequences]
+        if kept:
+            batches.append(
+                TrainBatch(
+                    sequences=tuple(kept),
+                    num_loss_tokens=sum(sequence.num_loss_tokens for sequence in everything),
+                    num_left_out=len(everything) - len(kept),
+                )
+            )
     return batches
 
 
@@ -55,17 +89,19 @@ def _deal(groups: Sequence[ScoredGroup], runs: int) -> list[Sequence[ScoredGroup
     return [groups[start:stop] for start, stop in pairwise(bounds)]
 
 
-def _sequences(group: ScoredGroup) -> list[TrainSequence]:
+def _sequences(group: ScoredGroup, index: int, rules: BatchRules) -> list[TrainSequence]:
     return [
-        train_sequence(rollout, advantage=advantage)
+        train_sequence(rollout, advantage=advantage, group=index)
         for rollout, advantage, counted in zip(
             group.group.rollouts, group.advantages, group.counted, strict=True
         )
         if counted
+        and not (rules.drop_truncated and rollout.finish_reason == "length")
+        and not (rules.accepted_only and advantage == 0)
     ]
 
 
-def train_sequence(rollout: Rollout, *, advantage: float) -> TrainSequence:
+def train_sequence(rollout: Rollout, *, advantage: float, group: int = -1) -> TrainSequence:
     """A completion behind its prompt; the loss counts the completion alone."""
     prompt, completion = rollout.prompt_ids, rollout.completion_ids
     return TrainSequence(
@@ -73,6 +109,7 @@ def train_sequence(rollout: Rollout, *, advantage: float) -> TrainSequence:
         loss_mask=(False,) * len(prompt) + (True,) * len(completion),
         advantages=(0.0,) * len(prompt) + (advantage,) * len(completion),
         rollout_logprobs=(0.0,) * len(prompt) + rollout.rollout_logprobs,
+        group=group,
     )
 
 
@@ -170,6 +207,10 @@ class MicroBatch(NamedTuple):
     """[tokens] float32."""
     rollout_logprobs: Tensor | None
     """[tokens] float32 nats; None where nothing was sampled."""
+    sequences: Sequences
+    """Which loss token belongs to which of the sequences, in the order of the rows."""
+    groups: Tensor
+    """[sequences] int64, equal for completions of one prompt."""
     num_tokens: int
     """Tokens computed that are no padding."""
 
@@ -223,16 +264,15 @@ def collate(rows: Sequence[Row], device: torch.device) -> MicroBatch:
             if any(sequence.rollout_logprobs is None for sequence in sequences)
             else _loss_values(sequences, "rollout_logprobs", device)
         ),
+        sequences=Sequences(_sequence_ids(sequences, device), len(sequences)),
+        groups=torch.tensor([sequence.group for sequence in sequences], device=device),
         num_tokens=int((owner != _PADDING).sum()),
     )
 
 
-def empty_microbatch(device: torch.device) -> MicroBatch:
-    """What a rank computes that has run out of rows: two tokens whose loss nobody adds up."""
-    filler = TrainSequence(
-        token_ids=(0, 0), loss_mask=(False, True), advantages=(0.0, 0.0), rollout_logprobs=None
-    )
-    return collate([(filler,)], device)._replace(num_tokens=0)
+def _sequence_ids(sequences: Sequence[TrainSequence], device: torch.device) -> Tensor:
+    lengths = torch.tensor([sequence.num_loss_tokens for sequence in sequences])
+    return torch.arange(len(sequences)).repeat_interleave(lengths).to(device)
 
 
 def _sees(owner: Tensor) -> Tensor:

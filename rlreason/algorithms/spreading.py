@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlreason.algorithms.batching import Row, plan_rows, row_tokens, split_rows
+import torch
+
+from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_rows, row_tokens, split_rows
 from rlreason.types import TrainSequence
 
 
@@ -54,3 +56,11 @@ def row_cost(tokens: int, width: int) -> float:
     n tokens 4 n width, so n tokens cost n (1 + n / (6 width)).
     """
     return tokens * (1 + tokens / (6 * width))
+
+
+def empty_microbatch(device: torch.device) -> MicroBatch:
+    """What a rank computes that has run out of rows: two tokens whose loss nobody adds up."""
+    filler = TrainSequence(
+        token_ids=(0, 0), loss_mask=(False, True), advantages=(0.0, 0.0), rollout_logprobs=None
+    )
+    return collate([(filler,)], device)._replace(num_tokens=0)

@@ -4,7 +4,8 @@ Importing it stays cheap: no torch, no vllm, no deepspeed. ``config_file.py`` re
 defaults are the vetted setting; a recipe states what differs.
 """
 
-from rlreason.config.algorithm import AlgorithmSection, RolloutSection
+from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSection
+from rlreason.config.cft import CftConfig, CftPoolSection, TrainingSection
 from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
@@ -21,12 +22,18 @@ from rlreason.config.sections import (
     RunSection,
     ScoringSection,
     Section,
+    SelectionSection,
 )
+from rlreason.config.sweep import SweepConfig, TrialResourcesSection
+from rlreason.config.writers import PriceSection, TeacherSection, WriterSection
 
 __all__ = [
     "NAME_PATTERN",
     "AlgorithmSection",
+    "CftConfig",
+    "CftPoolSection",
     "ClusterSection",
+    "Correction",
     "DeadlineSection",
     "EntropyControlSection",
     "EvaluationSection",
@@ -37,10 +44,17 @@ __all__ = [
     "ModelSection",
     "PluginConfig",
     "PoolSection",
+    "PriceSection",
     "PromptSection",
     "RefillSection",
     "RolloutSection",
     "RunSection",
     "ScoringSection",
     "Section",
+    "SelectionSection",
+    "SweepConfig",
+    "TeacherSection",
+    "TrainingSection",
+    "TrialResourcesSection",
+    "WriterSection",
 ]

@@ -9,6 +9,20 @@ from pydantic import Field, model_validator
 from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.sections import Section
 
+AdvantageName = Literal[
+    "group_normalized", "centered", "leave_one_out", "batch_normalized", "reinforce_pp",
+    "reinforce_pp_baseline", "remax", "gdpo", "accepted", "best_of_group",
+]  # fmt: skip
+"""The keys of ``algorithms.advantages.ADVANTAGES``."""
+LossName = Literal[
+    "clipped", "cispo", "gspo", "p3o", "p3o_joint", "reinforce", "likelihood", "distillation"
+]
+"""The keys of ``algorithms.losses.LOSSES``."""
+AggregationName = Literal["token_mean", "sequence_mean", "constant"]
+"""The keys of ``algorithms.aggregation.AGGREGATIONS``."""
+Correction = Literal["token_truncated", "sequence_truncated", "token_masked", "sequence_masked"]
+"""What ``algorithms.offpolicy.importance_weights`` knows."""
+
 
 class RolloutSection(Section):
     """How completions are sampled."""
@@ -39,16 +53,36 @@ class RolloutSection(Section):
 
 
 class AlgorithmSection(Section):
-    """How completions become a gradient."""
+    """How completions become a gradient. ``rlreason/algorithms/README.md`` has every formula."""
 
-    advantage: Literal["group_normalized", "centered"] = "group_normalized"
-    """GRPO's (reward - mean) / (std + 1e-6), or Dr.GRPO's reward - mean."""
-    loss: Literal["clipped"] = "clipped"
-    """PPO's clipped surrogate, averaged over the update's tokens."""
-    clip_low: float = Field(default=0.2, ge=0, lt=1)
-    """Trust region below ratio 1."""
+    advantage: AdvantageName = "group_normalized"
+    """How much better a completion did: than its group (group_normalized GRPO, centered Dr.GRPO,
+    leave_one_out RLOO, reinforce_pp_baseline), in units of the step (batch_normalized), than the
+    step (reinforce_pp), than the greedy completion (remax), part by part of the reward (gdpo); or
+    what to imitate: accepted, best_of_group (RAFT)."""
+    accept_from: float = 1.0
+    """Lowest reward that advantage accepted or best_of_group takes."""
+    part_weights: dict[str, float] = Field(default_factory=dict)
+    """Weights of the reward's parts for advantage gdpo, by name."""
+    loss: LossName = "clipped"
+    """clipped (PPO, GRPO, DAPO), cispo, gspo, p3o and p3o_joint (its V1 and V2), reinforce,
+    likelihood (of accepted or given completions), distillation (from a teacher)."""
+    aggregation: AggregationName = "token_mean"
+    """Mean over the update's tokens (DAPO), over sequences of their token means (GRPO's paper,
+    GSPO), or the sum over a constant (Dr.GRPO)."""
+    tokens_per_sequence: int | None = Field(default=None, ge=1)
+    """The constant of aggregation constant; rollout.max_completion_tokens is usual."""
+    clip_low: float = Field(default=0.2, ge=0, le=1)
+    """Trust region below ratio 1; 1 is none."""
     clip_high: float = Field(default=0.2, ge=0)
     """Trust region above ratio 1; larger than clip_low is DAPO's clip-higher."""
+    dual_clip: float | None = Field(default=None, gt=1)
+    """Largest ratio that counts against a completion (loss clipped); null: unbounded."""
+    pair_ratio: Literal["sequence", "token_mean"] = "sequence"
+    """Ratios of p3o: of whole sequences as in the paper, or length-normalised."""
+    mask_truncated: bool = False
+    """Leave completions that were cut at the token limit out of the loss (DAPO's overlong
+    filtering); their rewards still count in the others' advantages."""
     updates_per_step: int = Field(default=1, ge=1)
     """Optimizer updates per step; above 1 the later ones are slightly off-policy."""
     kl: float = Field(default=0.0, ge=0)
@@ -66,14 +100,19 @@ class AlgorithmSection(Section):
     """Coefficient of the mean token entropy, subtracted from the loss."""
     entropy_control: EntropyControlSection | None = None
     """Moves ``entropy_bonus`` to keep an entropy; null: it stays."""
-    importance_cap: float | None = Field(default=None, gt=0)
-    """Truncates per-token weights exp(learner - rollout logprob) that correct for the sampler;
-    null applies none."""
+    teacher: str | None = None
+    """The model that loss distillation learns from, named like model.path; it has the policy's
+    tokenizer. Rewards are still computed, for the log and the curriculum."""
+    correction: Correction | None = None
+    """Importance weights exp(learner - rollout logprob) that correct for the sampler: of tokens or
+    of sequences, truncated at the cap or masked outside [1/cap, cap]; null applies none."""
+    importance_cap: float | None = Field(default=None, ge=1)
+    """Bound of the weights of ``correction``."""
 
     @property
     def needs_greedy(self) -> bool:
         """Whether each group is compared with a greedy completion of its problem."""
-        return False
+        return self.advantage == "remax"
 
     @model_validator(mode="after")
     def _kl_fields_have_a_coefficient(self) -> Self:
@@ -91,6 +130,11 @@ class AlgorithmSection(Section):
 
     @model_validator(mode="after")
     def _a_penalty_is_not_normalized(self) -> Self:
+        if self.kl_in != "loss" and self.advantage in ("gdpo", "accepted", "best_of_group"):
+            raise ValueError(
+                f"kl_in = {self.kl_in} with advantage = {self.advantage}, which reads the reward "
+                "itself or its parts and not the reward less a penalty; use kl_in = loss"
+            )
         if self.kl_in != "loss" and self.advantage == "group_normalized":
             raise ValueError(
                 f"kl_in = {self.kl_in} with advantage = group_normalized: a group whose scores are "
@@ -108,3 +152,68 @@ class AlgorithmSection(Section):
                 f"{control.highest}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> Self:
+        rules = (
+            *_loss_rules(self),
+            (
+                (self.aggregation == "constant") != (self.tokens_per_sequence is not None),
+                "aggregation = constant and tokens_per_sequence need each other; set both "
+                "(rollout.max_completion_tokens is the usual constant) or neither",
+            ),
+            (
+                (self.correction is None) != (self.importance_cap is None),
+                f"correction = {self.correction} and importance_cap = {self.importance_cap} need "
+                "each other; token_truncated with 2.0 is usual",
+            ),
+            (
+                (self.advantage == "gdpo") != bool(self.part_weights),
+                "advantage = gdpo and part_weights need each other: name the parts of the reward "
+                "with their weights, or choose another advantage",
+            ),
+        )
+        for broken, reason in rules:
+            if broken:
+                raise ValueError(reason)
+        return self
+
+
+def _loss_rules(section: AlgorithmSection) -> tuple[tuple[bool, str], ...]:
+    """(broken, reason) for the options that belong to some losses alone."""
+    loss, pairwise = section.loss, section.loss in ("p3o", "p3o_joint")
+    default = {name: field.default for name, field in type(section).model_fields.items()}
+    clips = (section.clip_low, section.clip_high)
+    return (
+        (
+            section.dual_clip is not None and loss != "clipped",
+            f"dual_clip = {section.dual_clip} is an option of loss clipped; loss = {loss} has none",
+        ),
+        (
+            section.dual_clip is not None and section.dual_clip <= 1 + section.clip_high,
+            f"dual_clip = {section.dual_clip} must be above 1 + clip_high = "
+            f"{1 + section.clip_high:g}, or it would replace the clip",
+        ),
+        (
+            pairwise and section.aggregation != "sequence_mean",
+            f"loss = {loss} compares whole completions; it needs aggregation = sequence_mean",
+        ),
+        (
+            pairwise and clips[0] != clips[1],
+            f"loss = {loss} has one clip around the ratio; set clip_low = clip_high",
+        ),
+        (
+            not pairwise and section.pair_ratio != default["pair_ratio"],
+            f"pair_ratio = {section.pair_ratio} is an option of p3o; loss = {loss} has no pairs",
+        ),
+        (
+            loss in ("reinforce", "likelihood")
+            and clips != (default["clip_low"], default["clip_high"]),
+            f"clip_low and clip_high have no effect on loss = {loss}, which has no ratio to clip",
+        ),
+        (
+            loss == "likelihood" and section.correction is not None,
+            f"correction = {section.correction} has no effect to correct for: loss = likelihood "
+            "imitates completions, whoever made them",
+        ),
+    )

@@ -64,6 +64,21 @@ class GrpoConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_teacher_has_a_pupil(self) -> Self:
+        loss, teacher = self.algorithm.loss, self.algorithm.teacher
+        if (loss == "distillation") != (teacher is not None):
+            raise ValueError(
+                f"algorithm.loss = {loss} and algorithm.teacher = {teacher}: loss distillation "
+                "and a teacher need each other; set both or neither"
+            )
+        if loss == "distillation" and self.rollout.refill is not None:
+            raise ValueError(
+                "rollout.refill replaces groups whose scores are equal, but loss distillation "
+                "learns from every completion whatever its score; leave refill out"
+            )
+        return self
+
     def reward_of(self, pool: PoolSection) -> PluginConfig:
         """The reward that scores ``pool`` in training."""
         reward = pool.reward or self.scoring.reward

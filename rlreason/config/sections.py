@@ -60,6 +60,11 @@ class RunSection(Section):
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = Field(default=2, ge=1)
     """Newest checkpoints kept; older ones are removed after a newer one is safe."""
+    on_pool_change: Literal["error", "adapt"] = "error"
+    """When a run is continued with pools added, removed or renamed. ``error``: refuse and name
+    them. ``adapt``: kept pools keep their curriculum state and cursor, new ones start unseen, those
+    of removed ones are dropped (a renamed pool is both); options of the curriculum may change with
+    them; steps after the newest checkpoint are sampled again."""
 
     _name = field_validator("name")(checked_name)
 
@@ -100,6 +105,19 @@ class PromptSection(Section):
         return self
 
 
+class SelectionSection(Section):
+    """Keeps the best-ranked training problems of a pool; held-out ones stay as they are."""
+
+    run: str
+    """Folder of an earlier run, whose pool of the same name gives the history."""
+    by: Literal["historical_variance", "easiest", "hardest"] = "historical_variance"
+    """Variance of a problem's accuracy over its visits (1-shot RLVR), or its mean accuracy."""
+    keep: int = Field(ge=1)
+    """Problems kept."""
+    min_visits: int = Field(default=2, ge=1)
+    """How often that run must have drawn a problem; one that was drawn less is not ranked."""
+
+
 class PoolSection(Section):
     """A named source of problems with its reward."""
 
@@ -114,6 +132,8 @@ class PoolSection(Section):
     """This pool's reward; without one, ``scoring.reward``."""
     held_out: int = Field(default=64, ge=0)
     """Problems kept from training for evaluation, chosen by hash, never by order or seed."""
+    select: SelectionSection | None = None
+    """Train on a few problems alone, chosen by an earlier run's journal; null: on all."""
 
     _name = field_validator("name")(checked_name)
 

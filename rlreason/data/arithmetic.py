@@ -125,6 +125,11 @@ def solve(task: str, operands: str) -> Solution:
     return _TASKS[task].solve(operands)
 
 
+def separator_of(task: str) -> str:
+    """What stands between two steps of ``task``'s working."""
+    return _TASKS[task].separator
+
+
 def completion_text(task: str, solution: Solution) -> str:
     r"""``solution`` in the strict format: ``<think>...</think>\boxed{...}`` and nothing else."""
     return f"<think>{working_text(task, solution)}</think>\\boxed{{{solution.answer}}}"
@@ -132,7 +137,7 @@ def completion_text(task: str, solution: Solution) -> str:
 
 def working_text(task: str, solution: Solution) -> str:
     """The steps alone, joined as ``task`` joins them."""
-    return _TASKS[task].separator.join(solution.steps)
+    return separator_of(task).join(solution.steps)
 
 
 def split_key(task: str, operands: str) -> str:

@@ -181,7 +181,8 @@ class Pools:
         if differences:
             raise CheckpointError(
                 f"the checkpoint was drawn from other problems: {'; '.join(differences)}; "
-                "restore them, or start anew with --fresh"
+                "restore them, set run.on_pool_change = adapt where whole pools changed, or start "
+                "anew with --fresh"
             )
         for name, cursor in state["pools"].items():
             self._num_drawn[name] = cursor["epoch"] * cursor["size"] + cursor["position"]

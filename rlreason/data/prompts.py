@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
@@ -42,6 +43,9 @@ class PromptEncoder:
             )
         if section.style == "chat":
             self._need_template("prompt.style = 'chat'")
+        chat = section.style == "chat"
+        ends = _template_end_ids(tokenizer) if chat else []
+        self._end_of_turn = ends[0] if ends else int(tokenizer.eos_token_id)
 
     def encode(self, problem: Problem) -> tuple[int, ...]:
         """Token ids of the prompt, up to where the model's turn begins.
@@ -54,7 +58,8 @@ class PromptEncoder:
         if isinstance(problem.prompt, str):
             text = self._section.template.replace("{problem}", problem.prompt)
             if self._section.style == "text":
-                return tuple(self.tokenizer.encode(text))
+                with _refusals():
+                    return tuple(self.tokenizer.encode(text))
             return self._encode_messages((Message(role="user", content=text),))
         self._need_template(f"problem {problem.key}: a prompt of messages")
         return self._encode_messages(problem.prompt)
@@ -65,6 +70,23 @@ class PromptEncoder:
             list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def encode_turn(self, text: str) -> tuple[int, ...]:
+        """Token ids of ``text`` as the model's own turn, with the token that ends it.
+
+        What a policy that is taught ``text`` would sample: the prompt's tokens are not touched.
+
+        Raises:
+            BadRowError: If the text spells control tokens, or its tokens do not say the same.
+        """
+        control = self._control_token.search(text)
+        if control is not None:
+            raise BadRowError("control token", f"the text spells {control.group()!r}")
+        with _refusals():
+            ids = tuple(self.tokenizer.encode(text, add_special_tokens=False))
+        if not ids or _letters(self.decode(ids)) != _letters(text):
+            raise BadRowError("not in the vocabulary", f"{text!r:.60} does not survive encoding")
+        return (*ids, self._end_of_turn)
 
     def check_tokenizer(self, problem: Problem) -> None:
         """Encode a first problem and refuse what would be wrong with every prompt.
@@ -112,12 +134,13 @@ class PromptEncoder:
 
     def _encode_messages(self, turns: tuple[Message, ...]) -> tuple[int, ...]:
         try:
-            ids = self.tokenizer.apply_chat_template(
-                self._conversation(turns),
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=False,
-            )
+            with _refusals():
+                ids = self.tokenizer.apply_chat_template(
+                    self._conversation(turns),
+                    add_generation_prompt=True,
+                    tokenize=True,
+                    return_dict=False,
+                )
         except TemplateError as error:
             raise BadRowError("chat template", f"it refuses the messages: {error}") from None
         return tuple(ids)
@@ -155,6 +178,17 @@ class PromptEncoder:
                 raise BadRowError(
                     "not in the vocabulary", f"{part!r:.60} does not survive encoding"
                 )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """A tokenizer without an unknown token refuses what it does not know: that is a bad row."""
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # tokenizers raises nothing more specific
+            raise
+        raise BadRowError("not in the vocabulary", str(error)) from None
 
 
 def check_prompts(

@@ -15,23 +15,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rlreason.algorithms.batching import (
-    MicroBatch,
-    Row,
-    collate,
-    empty_microbatch,
-    plan_microbatches,
-)
-from rlreason.algorithms.spreading import plan_for_ranks
+from rlreason.algorithms.aggregation import Denominators
+from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_microbatches
+from rlreason.algorithms.losses import LOSSES
+from rlreason.algorithms.spreading import empty_microbatch, plan_for_ranks
 from rlreason.config import AlgorithmSection, LearnerSection
-from rlreason.learner.deepspeed_config import deepspeed_config
+from rlreason.learner.coupling import couple
+from rlreason.learner.engine_options import deepspeed_config
 from rlreason.learner.frozen import FrozenPolicy
 from rlreason.learner.hashing import hash_value
-from rlreason.learner.objective import Sums, microbatch_loss
+from rlreason.learner.objective import OtherLogprobs, Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
 from rlreason.learner.sharded import OptimizerState, named_parameters
 from rlreason.learner.staleness import MISMATCH_LIMITS, refuse_stale
+from rlreason.learner.stats import update_stats
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
 
 REFERENCE_FILE, RANDOM_FILE = "reference.safetensors", "random.safetensors"
@@ -119,7 +117,9 @@ class DeepSpeedLearner:
             norms.append(norm)
             skipped = skipped or not applied
             total = total.plus(sums)
-        return self._stats(total, plans, rate, norms, skipped)
+        return update_stats(
+            total, plans, rate, norms, skipped=skipped, ranks=self._engine.world_size
+        )
 
     def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[Row]]:
         return plan_microbatches(
@@ -142,7 +142,11 @@ class DeepSpeedLearner:
             for rows in plans[self.rank]
         ]
 
-    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor]:
+    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
+        """None where neither the loss nor the comparison with the sampler asks for them."""
+        sampled = any(microbatch.rollout_logprobs is not None for microbatch in plan)
+        if not (sampled or LOSSES[self._algorithm.loss].reads_old):
+            return None
         with torch.no_grad():
             return [self._engine(microbatch)[0] for microbatch in plan]
 
@@ -151,6 +155,8 @@ class DeepSpeedLearner:
     ) -> Sums:
         """Forward and backward of every micro-batch; gradients add up, nothing is updated."""
         total = Sums.zero(self._device)
+        kl_in_loss = self._algorithm.kl_in == "loss"
+        coupling = couple(plan, old, lambda part: self._engine(part)[0], self._algorithm)
         for index, microbatch in enumerate(plan):
             logprobs, entropies = self._engine(
                 microbatch, entropy_gradient=self._algorithm.entropy_bonus > 0
@@ -164,13 +170,13 @@ class DeepSpeedLearner:
                 logprobs,
                 entropies,
                 algorithm=self._algorithm,
-                num_loss_tokens=batch.num_loss_tokens,
-                old_logprobs=old[index] if old else None,
-                reference_logprobs=(
-                    self._logprobs_of("reference", microbatch)
-                    if self._algorithm.kl_in == "loss"
-                    else None
+                denominators=Denominators.of(batch),
+                others=OtherLogprobs(
+                    old=old[index] if old else None,
+                    reference=self._logprobs_of("reference", microbatch) if kl_in_loss else None,
+                    teacher=self._logprobs_of("teacher", microbatch),
                 ),
+                coupling=coupling[index],
             )
             # DeepSpeed averages gradients over ranks; the denominator already counts all of them.
             self._engine.backward(loss * self._engine.world_size, scale_wrt_gas=False)
@@ -217,40 +223,6 @@ class DeepSpeedLearner:
         # ZeRO keeps gradients in partitions of its own and skips a non-finite update itself.
         self._engine.step()
         return float(self._engine.get_global_grad_norm() or 0.0), self._engine.was_step_applied()
-
-    def _stats(
-        self,
-        total: Sums,
-        plans: Sequence[Sequence[MicroBatch]],
-        rate: float,
-        norms: Sequence[float],
-        skipped: bool,
-    ) -> UpdateStats:
-        counts = torch.tensor(
-            [
-                [microbatch.num_tokens, microbatch.input_ids.numel()]
-                for plan in plans
-                for microbatch in plan
-            ],
-            device=self._device,
-        ).sum(0)
-        if self._engine.world_size > 1:
-            torch.distributed.all_reduce(counts)
-        real, computed = counts.tolist()
-        tokens = float(total.tokens)
-        return UpdateStats(
-            loss=float(total.loss) / len(plans),
-            grad_norm=sum(norms) / len(norms),
-            learning_rate=rate,
-            entropy=float(total.entropy) / tokens,
-            clip_frac=float(total.clip) / tokens,
-            mismatch_kl=float(total.mismatch_kl) / tokens,
-            mismatch_abs=float(total.mismatch_abs) / tokens,
-            kl=float(total.kl) / tokens,
-            num_tokens=real,
-            padding_frac=1 - real / computed,
-            skipped=skipped,
-        )
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Current weights under their Hugging Face names; every rank iterates, a bucket at once."""

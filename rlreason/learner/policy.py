@@ -84,7 +84,7 @@ def load_model(path: Path | str, section: ModelSection) -> Any:
     return model
 
 
-def load_reference(path: Path | str, section: ModelSection) -> Any:
-    """Load the frozen starting policy for a KL term."""
+def load_frozen(path: Path | str, section: ModelSection) -> Any:
+    """Load a model that only scores: the reference of a KL term, or a teacher."""
     model = load_model(path, section.model_copy(update={"gradient_checkpointing": False}))
     return model.requires_grad_(False).eval()

@@ -24,7 +24,7 @@ from deepspeed.utils import (
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from rlreason.algorithms.batching import empty_microbatch
+from rlreason.algorithms.spreading import empty_microbatch
 from rlreason.errors import CheckpointError
 
 BUCKET_BYTES = 256 * 2**20

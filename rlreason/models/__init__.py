@@ -19,8 +19,10 @@ def shipped_models() -> list[str]:
     return sorted([*folders, SMOLLM2])
 
 
-def resolve_model(path: str) -> Path | str:
+def resolve_model(path: str, *, field: str = "model.path") -> Path | str:
     """Folder of a shipped model or a local folder; a hub name comes back as it is.
+
+    ``field`` is where the recipe names it, for messages.
 
     Nothing is downloaded here; a hub name is the user's own wish to download.
 
@@ -36,10 +38,10 @@ def resolve_model(path: str) -> Path | str:
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
-            raise ConfigError(f"model.path = {path!r}: the folder holds no config.json")
+            raise ConfigError(f"{field} = {path!r}: the folder holds no config.json")
         return folder
     if _HUB_NAME.fullmatch(path) and not path.startswith(("./", "../", "/")):
         return path
     close = difflib.get_close_matches(path, shipped_models(), n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"shipped: {', '.join(shipped_models())}"
-    raise ConfigError(f"model.path = {path!r}: no such folder and no shipped model; {hint}")
+    raise ConfigError(f"{field} = {path!r}: no such folder and no shipped model; {hint}")

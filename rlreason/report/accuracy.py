@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlreason.report.chart import BLUE, GREY, Chart, Figure, layout, line
+from rlreason.report.accuracy_curves import most_changed
+from rlreason.report.chart import BLUE, GREY, Chart, Figure, layout
+from rlreason.report.pool_series import labels
 
 OVERALL = "all pools"
+MAX_DOTS = 40
+"""Of more pools, the chart shows those whose accuracy has changed most; the table has all."""
+
 Summary = Mapping[str, Any]
 """One pool's part of an evaluation row."""
 
@@ -72,8 +77,9 @@ def _interval(summary: Mapping[str, float]) -> str:
 
 def accuracy_chart(evaluations: Sequence[Mapping[str, Any]]) -> Chart:
     """Held-out greedy accuracy per pool, first against last evaluation, with intervals."""
-    pools = _pairs(evaluations)
-    names = [name for name, _, _ in pools]
+    kept = {OVERALL, *most_changed(evaluations, MAX_DOTS)}
+    pools = [pair for pair in _pairs(evaluations) if pair[0] in kept]
+    names = labels([name for name, _, _ in pools])
     data = [_points("before", names, [first for _, first, _ in pools], GREY, "circle-open")]
     last = [item for _, _, item in pools if item is not None]
     if last:
@@ -84,26 +90,10 @@ def accuracy_chart(evaluations: Sequence[Mapping[str, Any]]) -> Chart:
     axes["hovermode"] = "closest"
     return Chart(
         id="accuracy",
-        title="Held-out accuracy",
-        note="share of problems solved by the greedy answer, with 95 % intervals",
+        title="Before and after",
+        note="share of held-out problems solved by the greedy answer, with 95 % intervals"
+        + (f"; the {MAX_DOTS} pools that changed most" if len(kept) > MAX_DOTS else ""),
         figure={"data": data, "layout": axes},
-        wide=True,
-    )
-
-
-def accuracy_over_versions(evaluations: Sequence[Mapping[str, Any]]) -> Chart:
-    """Overall held-out accuracy of each evaluated version."""
-    versions = [row["version"] for row in evaluations]
-    summaries = [row["overall"]["greedy"] for row in evaluations]
-    trace = line("greedy", versions, [item["mean"] for item in summaries], BLUE)
-    trace |= {"mode": "lines+markers", "error_y": _error_bar(summaries)}
-    axes = layout(height=260, x_title="policy version")
-    axes["yaxis"] |= {"range": [-0.02, 1.02]}
-    return Chart(
-        id="accuracy_over_versions",
-        title="Accuracy over the run",
-        note="all held-out problems together, greedy, with 95 % intervals",
-        figure={"data": [trace], "layout": axes},
         wide=True,
     )
 

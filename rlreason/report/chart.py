@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from plotly.colors import sample_colorscale
+
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8a929c",
 )  # fmt: skip
@@ -31,7 +33,12 @@ class Chart:
 
 
 def line(
-    name: str, x: Sequence[int], y: Sequence[float | None], color: str, *, faint: bool = False
+    name: str,
+    x: Sequence[float | None],
+    y: Sequence[float | None],
+    color: str,
+    *,
+    faint: bool = False,
 ) -> Figure:
     """One curve; None is a gap. A faint one is the raw data behind a smoothed one."""
     return {
@@ -67,4 +74,68 @@ def layout(
         "legend": places[legend] | {"traceorder": "normal", "font": {"size": 11}},
         "xaxis": axis | {"title": {"text": x_title, "standoff": 6}},
         "yaxis": dict(axis),
+    }
+
+
+def band(
+    x: Sequence[float | None], low: Sequence[float], high: Sequence[float], color: str
+) -> Figure:
+    """The area between two curves, to lie behind a line."""
+    return {
+        "type": "scatter",
+        "mode": "none",
+        "x": [*x, *reversed(x)],
+        "y": [*high, *reversed(low)],
+        "fill": "toself",
+        "fillcolor": color,
+        "opacity": 0.18,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def ramp(count: int) -> list[str]:
+    """Colours for pools, which may be many, in their order: dark to light."""
+    colors: list[str] = sample_colorscale(
+        "Viridis", [0.9 * index / max(count - 1, 1) for index in range(count)]
+    )
+    return colors
+
+
+def buttons(choices: Sequence[tuple[str, Figure, Figure]]) -> Figure:
+    """A row of buttons above a chart: label, changes of the traces, changes of the layout."""
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "x": 0,
+        "y": 1,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "pad": {"b": 8},
+        "showactive": True,
+        "bgcolor": "#ffffff",
+        "bordercolor": "#d5dbe1",
+        "font": {"size": 12},
+        "buttons": [
+            {"label": label, "method": "update", "args": [traces, axes]}
+            for label, traces, axes in choices
+        ],
+    }
+
+
+def row_height(count: int) -> int:
+    """Pixels for each of ``count`` pools on the y axis of a map."""
+    return max(4, min(26, 900 // max(count, 1)))
+
+
+def pool_axis(names: Sequence[str]) -> Figure:
+    """A y axis of pools; of names that would overlap, every n-th is written."""
+    shown = range(0, len(names), -(-14 // row_height(len(names))))
+    return {
+        "autorange": "reversed",
+        "showgrid": False,
+        "type": "category",
+        "tickmode": "array",
+        "tickvals": list(shown),
+        "ticktext": [names[index] for index in shown],
     }

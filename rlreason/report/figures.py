@@ -1,12 +1,10 @@
-"""The charts of a run's course: curves over steps, the curriculum's weights, phase times."""
+"""The charts of a run's course: curves over steps, and phase times."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-
-from plotly.colors import sample_colorscale
 
 from rlreason.metrics import StepMetrics
 from rlreason.report.chart import (
@@ -37,7 +35,6 @@ _PHASE_COLORS = {
     "checkpoint": "#5b5f97",
     "evaluate": RED,
 }
-_WEIGHT_SCALE = [[0, "#f5f9fd"], [0.35, "#9ecae1"], [0.7, "#3182bd"], [1, "#08306b"]]
 
 Pick = Callable[[StepMetrics], float | None]
 
@@ -120,50 +117,6 @@ def _learner_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
                 "rollout": (BLUE, lambda m: m.rollout_tokens_per_s),
                 "learner": (GREEN, lambda m: m.learner_tokens_per_s),
             },
-        ),
-    ]
-
-
-def weight_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
-    """The curriculum's weights over steps, as a heat map and as lines."""
-    names = list(rows[-1].pools)
-    steps = [row.step for row in rows]
-    weights = [[row.pools[name].weight for row in rows] for name in names]
-    heat_map = {
-        "type": "heatmap",
-        "x": steps,
-        "y": names,
-        "z": weights,
-        "text": [[_why(row, name) for row in rows] for name in names],
-        "hovertemplate": "%{y}, step %{x}<br>weight %{z:.3f}<br>%{text}<extra></extra>",
-        "colorscale": _WEIGHT_SCALE,
-        "zmin": 0,
-        "colorbar": {"title": {"text": "weight"}, "thickness": 12},
-    }
-    ramp = sample_colorscale(
-        "Viridis", [0.9 * i / max(len(names) - 1, 1) for i in range(len(names))]
-    )
-    lines = [
-        line(name, steps, values, color)
-        for name, values, color in zip(names, weights, ramp, strict=True)
-    ]
-    # Pools may be many: they take their colours from one ramp, in the order of the recipe.
-    map_layout = layout(height=90 + 26 * len(names))
-    map_layout["yaxis"] |= {"autorange": "reversed", "showgrid": False, "type": "category"}
-    return [
-        Chart(
-            id="weight_map",
-            title="What is drawn",
-            note="the curriculum's weight of each pool; point at a cell to see why",
-            figure={"data": [heat_map], "layout": map_layout},
-            wide=True,
-        ),
-        Chart(
-            id="weight_lines",
-            title="The same as lines",
-            note="pools in the order of the recipe, dark to light; click a name to hide it",
-            figure={"data": lines, "layout": layout(height=320, legend="right")},
-            wide=True,
         ),
     ]
 
@@ -275,13 +228,3 @@ def _trailing_mean(values: Sequence[float | None], window: int) -> list[float | 
         known = [value for value in values[max(0, end - window) : end] if value is not None]
         means.append(statistics.fmean(known) if known else None)
     return means
-
-
-def _why(row: StepMetrics, name: str) -> str:
-    """What stands behind a pool's weight at a step."""
-    pool = row.pools[name]
-    reward = "-" if pool.reward_mean is None else f"{pool.reward_mean:.2f}"
-    terms = "".join(
-        f", {key} {value:.3g}" for key, value in pool.curriculum.items() if value is not None
-    )
-    return f"{pool.draws} drawn, reward {reward}{terms}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,9 +10,7 @@ from rlreason.reward_check.probes import Probe
 from rlreason.reward_check.watched import PEAK_MIB, Watched
 from rlreason.scoring import WorkerScorer
 from rlreason.scoring_messages import Answer
-from rlreason.types import Rollout, RolloutGroup
-
-_CHARACTERS_PER_TOKEN = 4
+from rlreason.text_groups import text_group
 
 Trial = Callable[[Sequence[Probe]], list[Answer]]
 """Probes -> what came of each, in a worker of its own that lives on between calls."""
@@ -34,7 +31,9 @@ def run(scorer: WorkerScorer, probes: Sequence[Probe], order: Sequence[int]) -> 
     A probe's slot is its index, whatever the order, so a reward that draws from ``random`` draws
     the same again.
     """
-    _, answers = scorer.answers([_group(probes[index], index) for index in order])
+    _, answers = scorer.answers(
+        [text_group(probes[index].problem, probes[index].completion, index) for index in order]
+    )
     return dict(zip(order, answers, strict=True))
 
 
@@ -47,26 +46,3 @@ def verdict(answer: Answer) -> tuple[Any, ...]:
     """All that must be the same when the same text is scored again."""
     parts = {name: part for name, part in answer.get("parts", {}).items() if name != PEAK_MIB}
     return answer.get("value"), answer.get("outcome"), answer.get("fault"), sorted(parts.items())
-
-
-def _group(probe: Probe, slot: int) -> RolloutGroup:
-    ids = _token_ids(probe.completion)
-    rollout = Rollout(
-        prompt_ids=(0,),
-        completion_ids=ids,
-        completion=probe.completion,
-        rollout_logprobs=(0.0,) * len(ids),
-        finish_reason="stop",
-        policy_version=0,
-    )
-    return RolloutGroup(problem=probe.problem, slot=slot, rollouts=(rollout,))
-
-
-def _token_ids(text: str) -> tuple[int, ...]:
-    """Stand-ins for tokens: about as many as a tokenizer makes, the same for the same text."""
-    pieces = (
-        text[start : start + _CHARACTERS_PER_TOKEN]
-        for start in range(0, len(text), _CHARACTERS_PER_TOKEN)
-    )
-    ids = tuple(zlib.crc32(piece.encode("utf-8", "replace")) >> 1 for piece in pieces)
-    return ids or (0,)

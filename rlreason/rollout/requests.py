@@ -6,11 +6,27 @@ Made once, by whoever knows the step; any engine that answers a request samples 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from rlreason.config import GrpoConfig
+from rlreason.config import EvaluationSection, ModelSection, RolloutSection, RunSection
 from rlreason.rollout.seeds import hashed_seed
 from rlreason.types import Problem
+
+
+class EngineConfig(Protocol):
+    """The sections that the engine reads, whatever kind of run has them."""
+
+    @property
+    def run(self) -> RunSection: ...
+
+    @property
+    def model(self) -> ModelSection: ...
+
+    @property
+    def rollout(self) -> RolloutSection: ...
+
+    @property
+    def evaluation(self) -> EvaluationSection: ...
 
 
 class Request(NamedTuple):
@@ -29,7 +45,7 @@ class Request(NamedTuple):
 class RequestMaker:
     """Turns problems into requests, as the recipe says."""
 
-    def __init__(self, config: GrpoConfig) -> None:
+    def __init__(self, config: EngineConfig) -> None:
         self._seed, self._rollout = config.run.seed, config.rollout
         self._evaluation = config.evaluation
 

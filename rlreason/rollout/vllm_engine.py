@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rlreason.config import GrpoConfig, ModelSection
+from rlreason.config import ModelSection
 from rlreason.errors import TrainingStopped
 from rlreason.protocols import PromptCodec
 from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
-from rlreason.rollout.requests import Request, RequestMaker
+from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ class EngineStart(NamedTuple):
     """CPU threads."""
     seeded: bool = True
     """Seed each request, so that a replay samples the same tokens."""
+    engines: int = 1
+    """Engines that share the work of a step."""
 
 
 def _prepare_environment(threads: int) -> None:
@@ -71,7 +73,7 @@ def _prepare_environment(threads: int) -> None:
 class VllmEngine:
     """Keeps protocols.RolloutEngine on vLLM."""
 
-    def __init__(self, config: GrpoConfig, codec: PromptCodec, start: EngineStart) -> None:
+    def __init__(self, config: EngineConfig, codec: PromptCodec, start: EngineStart) -> None:
         """Start the engine on ``start.path``; ``codec`` turns problems into token ids and back."""
         _prepare_environment(start.threads)
         from vllm import LLM  # after the environment, which vLLM reads at import
@@ -81,7 +83,7 @@ class VllmEngine:
         self.policy_version = start.version
         self._codec, self._rollout = codec, config.rollout
         self._seed, self._start = config.run.seed, start
-        self._requests, self._engines = RequestMaker(config), config.cluster.engines
+        self._requests = RequestMaker(config)
         self._num_requests = 0
         self._known: dict[str, tuple[int, Request]] = {}
         self._llm = LLM(str(start.path), **self._options(config.model))
@@ -90,7 +92,7 @@ class VllmEngine:
     def _options(self, model: ModelSection) -> dict[str, Any]:
         from transformers import AutoConfig
 
-        concurrent = concurrent_sequences(self._rollout, engines=self._engines)
+        concurrent = concurrent_sequences(self._rollout, engines=self._start.engines)
         plan = plan_cache(
             AutoConfig.from_pretrained(self._start.path),
             dtype_bytes=getattr(torch, model.dtype).itemsize,

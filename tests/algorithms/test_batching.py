@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlreason.algorithms.batching import (
+    BatchRules,
     collate,
     make_train_batches,
     plan_microbatches,
@@ -13,13 +14,18 @@ from rlreason.algorithms.batching import (
     share_prompts,
     split_by_tokens,
 )
+from rlreason.config import AlgorithmSection
 from rlreason.types import Problem, Rollout, RolloutGroup, Score, ScoredGroup, TrainSequence
 
 CPU = torch.device("cpu")
 
 
 def group(
-    slot: int, lengths: list[int], advantages: list[float], infra: tuple[int, ...] = ()
+    slot: int,
+    lengths: list[int],
+    advantages: list[float],
+    infra: tuple[int, ...] = (),
+    cut: tuple[int, ...] = (),
 ) -> ScoredGroup:
     rollouts = tuple(
         Rollout(
@@ -27,10 +33,10 @@ def group(
             completion_ids=tuple(range(10, 10 + length)),
             completion="x",
             rollout_logprobs=tuple(-0.1 * i for i in range(length)),
-            finish_reason="stop",
+            finish_reason="length" if index in cut else "stop",
             policy_version=0,
         )
-        for length in lengths
+        for index, length in enumerate(lengths)
     )
     problem = Problem(id=str(slot), pool="pool", prompt="p")
     scores = tuple(
@@ -53,9 +59,58 @@ def test_groups_without_signal_leave_the_sequences_but_stay_in_the_denominator()
 
 def test_a_kl_or_entropy_term_keeps_groups_without_signal() -> None:
     [batch] = make_train_batches(
-        [group(0, [3, 4], [0.0, 0.0])], updates=1, keep_without_signal=True
+        [group(0, [3, 4], [0.0, 0.0])], updates=1, rules=BatchRules(keep_without_signal=True)
     )
     assert len(batch.sequences) == 2
+
+
+def test_what_is_left_out_still_counts_in_means_over_sequences() -> None:
+    scored = [group(0, [3, 4], [1.0, -1.0]), group(1, [5, 6], [0.0, 0.0])]
+    [batch] = make_train_batches(scored, updates=1)
+    assert batch.num_left_out == 2
+    assert batch.num_sequences == 4
+
+
+def test_truncated_completions_can_be_left_out_of_everything() -> None:
+    scored = [group(0, [3, 4], [1.0, -1.0], cut=(1,)), group(1, [5, 6], [0.0, 0.0], cut=(0,))]
+    [batch] = make_train_batches(scored, updates=1, rules=BatchRules(drop_truncated=True))
+    assert [sequence.num_loss_tokens for sequence in batch.sequences] == [3]
+    assert (batch.num_loss_tokens, batch.num_sequences) == (3 + 6, 2)
+
+
+def test_imitation_counts_what_was_accepted_alone() -> None:
+    scored = [group(0, [3, 4], [1.0, 0.0]), group(1, [5, 6], [0.0, 0.0])]
+    [batch] = make_train_batches(scored, updates=1, rules=BatchRules(accepted_only=True))
+    assert [sequence.num_loss_tokens for sequence in batch.sequences] == [3]
+    assert (batch.num_loss_tokens, batch.num_sequences) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "every_group", "expected"),
+    [
+        ("clipped", False, BatchRules()),
+        ("clipped", True, BatchRules(keep_without_signal=True)),
+        ("distillation", False, BatchRules(keep_without_signal=True)),
+        ("likelihood", False, BatchRules(accepted_only=True)),
+    ],
+)
+def test_the_loss_says_what_an_update_needs(
+    loss: str, every_group: bool, expected: BatchRules
+) -> None:
+    section = AlgorithmSection.model_validate({"loss": loss})
+    assert BatchRules.of(section, every_group=every_group) == expected
+    masking = AlgorithmSection.model_validate({"loss": loss, "mask_truncated": True})
+    assert BatchRules.of(masking, every_group=every_group).drop_truncated
+
+
+def test_completions_of_one_problem_share_a_group_that_no_other_has() -> None:
+    scored = [group(4, [3, 4], [1.0, -1.0]), group(4, [5, 6], [1.0, -1.0])]
+    [batch] = make_train_batches(scored, updates=1)
+    assert [sequence.group for sequence in batch.sequences] == [0, 0, 1, 1]
+    microbatch = collate([(sequence,) for sequence in batch.sequences[1:]], CPU)
+    assert microbatch.groups.tolist() == [0, 1, 1]
+    assert microbatch.sequences.size == 3
+    assert microbatch.sequences.ids.tolist() == [0] * 4 + [1] * 5 + [2] * 6
 
 
 def test_infra_faults_are_in_neither_sequences_nor_denominator() -> None:

@@ -1,138 +1,178 @@
-"""clipped_policy_loss against hand arithmetic, an independent loop, and its invariants."""
+"""Every loss against plain Python, and what all of them keep. By hand: test_losses_by_hand.py."""
 
 import math
-from typing import NamedTuple
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
-
-from rlreason.algorithms.losses import (
-    PolicyLoss,
-    clipped_policy_loss,
-    truncated_importance_weights,
+from loss_batches import (
+    OPTIONS,
+    Batch,
+    couple,
+    loss_of,
+    part,
+    random_batch,
+    reference_tokens,
+    soiled,
 )
+
+from rlreason.algorithms.losses import LOSSES
+from rlreason.config.algorithm import LossName
 from rlreason.errors import ShapeError
 
-CLIP_LOW, CLIP_HIGH, TOTAL = 0.2, 0.28, 24
+NAMES = pytest.mark.parametrize("name", sorted(LOSSES))
 
 
-class Batch(NamedTuple):
-    policy: Tensor
-    old: Tensor
-    advantages: Tensor
-    mask: Tensor
-    weights: Tensor | None = None
+def test_the_configuration_names_exactly_the_losses_that_there_are() -> None:
+    assert set(get_args(LossName)) == set(LOSSES) == set(OPTIONS)
 
 
-def random_batch(seed: int, dtype: torch.dtype = torch.float32) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    policy, old, advantages = (torch.randn(4, 6, generator=generator, dtype=dtype) for _ in "poa")
-    mask = torch.rand(4, 6, generator=generator) < 0.7
-    weights = torch.rand(4, 6, generator=generator, dtype=dtype) * 2
-    return Batch(policy, old, advantages, mask, weights)
-
-
-def loss_of(batch: Batch, num_loss_tokens: int = TOTAL) -> PolicyLoss:
-    return clipped_policy_loss(
-        *batch[:4],
-        clip_low=CLIP_LOW,
-        clip_high=CLIP_HIGH,
-        num_loss_tokens=num_loss_tokens,
-        importance_weights=batch.weights,
-    )
-
-
-def reference_loss(batch: Batch) -> float:
-    """The formula again, one token at a time, sharing no code with the implementation."""
-    loss = 0.0
-    for p, o, a, m, w in zip(*(t.flatten().tolist() for t in batch), strict=True):
-        if m:
-            ratio = math.exp(p - o)
-            loss -= w * min(ratio * a, min(max(ratio, 1 - CLIP_LOW), 1 + CLIP_HIGH) * a)
-    return loss / TOTAL
-
-
-def test_golden_values() -> None:
-    # ratio       0.5    1.0    1.5    0.5      worked out by hand
-    # advantage    +1     -1     +2     -1
-    # r * A       0.5   -1.0    3.0   -0.5
-    # clamp(r)*A  0.8   -1.0   2.56   -0.8
-    # min         0.5   -1.0   2.56   -0.8   -> sum 1.26, clipped at tokens 3 and 4
-    policy = torch.tensor([[0.5, 1.0, 1.5, 0.5]]).log()
-    advantages = torch.tensor([[1.0, -1.0, 2.0, -1.0]])
-    batch = Batch(policy, torch.zeros(1, 4), advantages, torch.ones(1, 4, dtype=torch.bool))
-    result = loss_of(batch, num_loss_tokens=4)
-    assert result.loss.item() == pytest.approx(-1.26 / 4)
-    assert result.clip_frac.item() == pytest.approx(2 / 4)
-
-
+@NAMES
 @given(seed=st.integers(0, 10_000))
-def test_matches_the_per_token_reference(seed: int) -> None:
+def test_matches_the_token_by_token_reference(name: str, seed: int) -> None:
     batch = random_batch(seed)
-    assert loss_of(batch).loss.item() == pytest.approx(reference_loss(batch), rel=1e-5, abs=1e-5)
+    expected = reference_tokens(name, batch)
+    assert loss_of(name, batch).values.tolist() == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@given(seed=st.integers(0, 10_000), split=st.integers(1, 3))
-def test_microbatch_losses_add_up_to_the_batch_loss(seed: int, split: int) -> None:
+@NAMES
+@given(seed=st.integers(0, 10_000), split=st.integers(1, 5))
+def test_parts_of_a_split_hold_the_values_and_gradients_of_the_whole(
+    name: str, seed: int, split: int
+) -> None:
+    # Two micro-batches or two ranks; the cut may go through a group of three.
     batch = random_batch(seed)
-    first, second = Batch(*(t[:split] for t in batch)), Batch(*(t[split:] for t in batch))
-    torch.testing.assert_close(loss_of(first).loss + loss_of(second).loss, loss_of(batch).loss)
+    coupling = couple(name, batch) if LOSSES[name].couple else None
+    whole = batch.policy.clone().requires_grad_()
+    loss_of(name, batch._replace(policy=whole), coupling).values.sum().backward()
+    gradients, values = [], []
+    for first, last in ((0, split), (split, 6)):
+        piece = part(batch, first, last)
+        policy = piece.policy.clone().requires_grad_()
+        mine = None if coupling is None else coupling[:, first:last]
+        loss = loss_of(name, piece._replace(policy=policy), mine)
+        loss.values.sum().backward()
+        values.append(loss.values.detach())
+        gradients.append(policy.grad)
+    torch.testing.assert_close(torch.cat(values), loss_of(name, batch, coupling).values)
+    torch.testing.assert_close(torch.cat(gradients), whole.grad)
 
 
+@NAMES
 @pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf, 1e30])
-def test_masked_positions_reach_neither_loss_nor_gradient(garbage: float) -> None:
-    batch = random_batch(seed=0)
-    dirty = {
-        name: getattr(batch, name).masked_fill(~batch.mask, garbage)
-        for name in ("policy", "old", "advantages", "weights")
-    }
-    dirty["policy"].requires_grad_()
-    loss = loss_of(batch._replace(**dirty)).loss
-    loss.backward()
-    assert loss.item() == loss_of(batch).loss.item()
-    gradient = dirty["policy"].grad
-    assert gradient is not None
-    assert torch.all(gradient[~batch.mask] == 0)
-    assert torch.all(torch.isfinite(gradient))
+def test_masked_positions_reach_neither_loss_nor_gradient(name: str, garbage: float) -> None:
+    batch = random_batch(seed=1)
+    assert not batch.mask.all()
+    coupling = couple(name, batch) if LOSSES[name].couple else None
+    dirty = soiled(batch, garbage)
+    policy = dirty.policy.clone().requires_grad_()
+    loss = loss_of(name, dirty._replace(policy=policy), coupling)
+    loss.values.sum().backward()
+    clean = loss_of(name, batch, coupling)
+    assert loss.values.tolist() == clean.values.tolist()
+    assert loss.clipped.tolist() == clean.clipped.tolist()
+    assert not (loss.clipped & ~batch.mask).any()
+    assert policy.grad is not None
+    assert torch.all(policy.grad[~batch.mask] == 0)
+    assert torch.all(torch.isfinite(policy.grad))
 
 
-def test_at_the_old_policy_the_gradient_is_reinforce() -> None:
+@NAMES
+@given(seed=st.integers(0, 1_000))
+def test_the_gradient_matches_finite_differences(name: str, seed: int) -> None:
+    # cispo's and V1's values are not what their gradient is of as a whole: the weight and the
+    # partner's ratio are constants. So these are held at the point of departure.
+    batch = random_batch(seed)
+    coupling = couple(name, batch) if LOSSES[name].couple else None
+    policy = batch.policy.clone().requires_grad_()
+    loss_of(name, batch._replace(policy=policy), coupling).values.sum().backward()
+    index = seed % len(policy)
+    step = torch.zeros_like(batch.policy)
+    step[index] = 1e-6
+    up, down = (
+        surrogate(name, batch, batch.policy + sign * step, coupling) for sign in (1.0, -1.0)
+    )
+    assert policy.grad is not None
+    assert policy.grad[index].item() == pytest.approx((up - down) / 2e-6, abs=2e-6)
+
+
+def surrogate(
+    name: str, batch: Batch, policy: torch.Tensor, coupling: torch.Tensor | None
+) -> float:
+    """The function whose gradient the loss has at ``batch``."""
+    moved = batch._replace(policy=policy)
+    if name == "cispo":
+        options = OPTIONS[name]
+        ratio = (batch.policy - batch.old).exp()
+        weight = ratio.clamp(1 - options.clip_low, 1 + options.clip_high)
+        return float((-weight * batch.advantages * policy)[batch.mask].sum())
+    if name == "gspo":
+        # Each token carries the whole ratio but its own share of the gradient: the mean over a
+        # sequence is GSPO's objective, whose gradient is spread over the tokens.
+        options = OPTIONS[name]
+        ratios = batch.sequences.means(policy - batch.old, batch.mask).exp()
+        counts = batch.sequences.lengths(batch.mask)
+        signs = batch.sequences.firsts(batch.advantages)
+        held = ratios.clamp(1 - options.clip_low, 1 + options.clip_high)
+        return float(-(torch.minimum(ratios * signs, held * signs) * counts).sum())
+    if name == "p3o_joint":
+        assert coupling is not None
+        gaps = batch.sequences.means(policy - batch.policy, batch.mask)
+        counts = batch.sequences.lengths(batch.mask)
+        return float(-(gaps * coupling[2] * counts).sum())
+    return float(loss_of(name, moved, coupling).values.sum())
+
+
+@NAMES
+@given(seed=st.integers(0, 1_000))
+def test_permuting_a_group_permutes_the_loss(name: str, seed: int) -> None:
+    batch = random_batch(seed)
+    order = [2, 0, 1, 5, 3, 4]
+    pieces = [part(batch, number, number + 1) for number in order]
+    ids = torch.arange(6).repeat_interleave(torch.tensor([len(p.policy) for p in pieces]))
+    shuffled = Batch(
+        *(torch.cat(list(tensors)) for tensors in zip(*(p[:5] for p in pieces), strict=True)),
+        batch.sequences._replace(ids=ids),
+        batch.groups[order],
+    )
+    before, after = loss_of(name, batch).values, loss_of(name, shuffled).values
+    expected = torch.cat([before[batch.sequences.ids == number] for number in order])
+    torch.testing.assert_close(after, expected)
+
+
+@pytest.mark.parametrize("name", ["clipped", "gspo", "cispo", "reinforce"])
+def test_at_the_old_policy_the_gradient_is_reinforce(name: str) -> None:
     batch = random_batch(seed=3)
     policy = batch.old.clone().requires_grad_()
-    loss_of(batch._replace(policy=policy, weights=None)).loss.backward()
-    expected = torch.where(batch.mask, -batch.advantages / TOTAL, 0.0)
-    torch.testing.assert_close(policy.grad, expected)
+    loss_of(name, batch._replace(policy=policy)).values.sum().backward()
+    torch.testing.assert_close(policy.grad, torch.where(batch.mask, -batch.advantages, 0.0))
 
 
-@given(seed=st.integers(0, 1_000))
-def test_gradient_matches_finite_differences(seed: int) -> None:
-    batch = random_batch(seed, dtype=torch.float64)
-    ratio = (batch.policy - batch.old).exp()
-    # At the kinks of the clip a difference quotient means nothing: move ratios away from them.
-    near = ((ratio - (1 - CLIP_LOW)).abs() < 1e-3) | ((ratio - (1 + CLIP_HIGH)).abs() < 1e-3)
-    policy = (batch.policy + 0.01 * near).requires_grad_()
-    loss_of(batch._replace(policy=policy)).loss.backward()
-    row, column = seed % 4, seed % 6
-    step = torch.zeros_like(policy)
-    step[row, column] = 1e-6
-    up = loss_of(batch._replace(policy=policy.detach() + step)).loss
-    down = loss_of(batch._replace(policy=policy.detach() - step)).loss
-    assert policy.grad is not None
-    assert policy.grad[row, column].item() == pytest.approx(((up - down) / 2e-6).item(), abs=1e-6)
+@pytest.mark.parametrize("name", ["p3o", "p3o_joint"])
+@given(seed=st.integers(0, 1_000), shift=st.floats(-5, 5))
+def test_pairs_do_not_see_a_shift_of_all_rewards(name: str, seed: int, shift: float) -> None:
+    batch = random_batch(seed)
+    shifted = batch._replace(advantages=batch.advantages + shift)
+    torch.testing.assert_close(loss_of(name, shifted).values, loss_of(name, batch).values)
 
 
-def test_shapes_that_differ_are_refused() -> None:
+@NAMES
+def test_shapes_that_differ_are_refused(name: str) -> None:
     batch = random_batch(seed=0)
+    coupling = couple(name, batch) if LOSSES[name].couple else None
     with pytest.raises(ShapeError, match="equal shapes"):
-        loss_of(batch._replace(advantages=batch.advantages[:, :-1], weights=None))
+        loss_of(name, batch._replace(mask=batch.mask[:-1]), coupling)
 
 
-def test_importance_weights_are_truncated_and_carry_no_gradient() -> None:
-    # exp(0) = 1, exp(1) = 2.718 capped at 2, exp(-1) = 0.368
-    policy = torch.tensor([0.0, 1.0, -1.0], requires_grad=True)
-    weights = truncated_importance_weights(policy, torch.zeros(3), cap=2.0)
-    assert weights.tolist() == pytest.approx([1.0, 2.0, math.exp(-1)])
-    assert not weights.requires_grad
+@pytest.mark.parametrize(
+    ("name", "missing"), [("distillation", "teacher"), ("p3o", "pair coefficients")]
+)
+def test_a_loss_says_what_it_lacks(name: str, missing: str) -> None:
+    from rlreason.algorithms.losses import LossInput
+
+    batch = random_batch(seed=0)
+    given_ = LossInput(batch.policy, batch.old, batch.advantages, batch.mask, batch.sequences)
+    with pytest.raises(ShapeError, match=missing):
+        LOSSES[name].per_token(given_, OPTIONS[name])

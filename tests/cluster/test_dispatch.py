@@ -90,7 +90,7 @@ def test_the_fourth_death_in_ten_minutes_stops_the_run_and_tells_all_four() -> N
     deaths = Deaths(now=lambda: now)
     for count in range(MAX_DEATHS):
         deaths.add(f"engine {count} died")
-    with pytest.raises(TrainingStopped, match="engine 0 died.*engine 9 hung"):
+    with pytest.raises(TrainingStopped, match=r"engine 0 died.*engine 9 hung"):
         deaths.add("engine 9 hung")
 
 

@@ -14,7 +14,7 @@ from rlreason.cluster.inline import prepare_process
 from rlreason.config import AlgorithmSection, ClusterSection, LearnerSection, ModelSection
 from rlreason.errors import StalePolicyError
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.learner.policy import load_model, load_reference
+from rlreason.learner.policy import load_frozen, load_model
 from rlreason.models import resolve_model
 from rlreason.types import TrainBatch, TrainSequence
 
@@ -38,7 +38,7 @@ def make_learner(
         algorithm=section,
         temperature=0.8,
         total_steps=10,
-        reference=load_reference(MODEL, SECTION) if section.kl else None,
+        reference=load_frozen(MODEL, SECTION) if section.kl else None,
     )
 
 
@@ -182,7 +182,7 @@ def test_a_non_finite_update_is_skipped_and_changes_nothing(poison: str) -> None
     values = (*values[:last], math.nan)
     name = {"advantage": "advantages", "rollout_logprob": "rollout_logprobs"}[poison]
     broken = replace(broken, **{name: values})
-    learner = make_learner(algorithm={"importance_cap": 2.0})
+    learner = make_learner(algorithm={"correction": "token_truncated", "importance_cap": 2.0})
     before = learner.digests()
     stats = learner.update([replace(batch, sequences=(broken, *batch.sequences[1:]))], step=0)
     assert stats.skipped

@@ -14,6 +14,8 @@ from rlreason.pool_metrics import PoolMetrics
 POOLS = ["add2", "add3", "chain", "carry", "compare", "word", "hard"]
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=alert(1)>\x1b[2J\u202eevil"
 
+HOSTILE_ID = "\"><svg onload=alert(2)> ' onmouseover='alert(3)"
+
 
 def write_run(
     folder: Path, *, steps: int = 60, versions: tuple[int, ...] = (0, 20, 40, 60)
@@ -108,7 +110,7 @@ def journal_row(step: int, slot: int, sample: int) -> dict:
     ]
     return {
         "step": step, "slot": slot, "sample": sample, "pool": POOLS[slot % len(POOLS)],
-        "problem_id": f"p{slot}",
+        "problem_id": HOSTILE_ID if slot == 0 else f"p{slot}",
         "prompt": json.dumps([{"role": "system", "content": "Answer in a box."},
                               {"role": "user", "content": f"What is 12 + {slot}?"}]),
         "answer": str(12 + slot), "metadata": "{}", "prompt_ids": [1, 2],

@@ -60,7 +60,18 @@ def test_the_grade_of_the_data_overrules_the_comparison() -> None:
         ("Conclusion: right [END]", "right"),
         ("text\n**Conclusion: wrong** [END]\n", "wrong"),
         ("text\nconclusion: Wrong.", "wrong"),
+        ("**Conclusion:** wrong [END]", "wrong"),
+        ("### Conclusion: **Wrong**.\n", "wrong"),
+        ("text\nConclusion: `right`\n[END]\n", "right"),
+        ("My conclusion: it holds.\nConclusion: right", "right"),
+        ("Conclusion: right/wrong is the form.\nConclusion: wrong", "wrong"),
+        ("Conclusion: right\nso\nConclusion: right [END]", "right"),
         ("Conclusion: right\nConclusion: wrong [END]", None),
+        ("At first, conclusion: right. But no.\nConclusion: wrong [END]", None),
+        ("Conclusion: wrong [END]\nText.", None),
+        ("Conclusion:\nwrong [END]", None),
+        ("Conclusion: not right [END]", None),
+        ("[END]", None),
         ("Conclusion: wrong [END] or so", None),
         ("so Conclusion: right [END]", None),
         ("Conclusion: rightwrong", None),
@@ -69,7 +80,9 @@ def test_the_grade_of_the_data_overrules_the_comparison() -> None:
         ("", None),
     ],
 )
-def test_only_one_conclusion_in_the_last_line_counts(critique: str, expected: str | None) -> None:
+def test_the_last_line_concludes_and_no_other_line_disagrees(
+    critique: str, expected: str | None
+) -> None:
     assert conclusion(critique) == expected
 
 

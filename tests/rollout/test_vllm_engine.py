@@ -87,6 +87,34 @@ def test_equal_prompts_in_neighbouring_slots_share_no_random_numbers(engine: Vll
     assert sum(repeats) < len(repeats) // 2 + 1
 
 
+def test_a_later_draw_of_a_step_has_slots_and_seeds_of_its_own(engine: VllmEngine) -> None:
+    drawn = real_parts.problems(3)
+    whole = in_order(engine.generate(drawn, step=5))
+    later = in_order(engine.generate(drawn, step=5, first_slot=2))
+    assert [group.slot for group in later] == [2, 3, 4]
+    ids = [[r.completion_ids for r in group.rollouts] for group in (*whole, *later)]
+    assert len({str(one) for one in ids}) == 6
+    # The slot alone seeds: problem 2 in slot 2 is what it was in the first draw.
+    [again] = engine.generate(drawn[2:], step=5, first_slot=2)
+    assert again == whole[2]
+
+
+def test_greedy_companions_change_no_sample(engine: VllmEngine) -> None:
+    drawn = real_parts.problems(4)
+    groups = in_order(engine.generate(drawn, step=1, first_slot=3, with_greedy=True))
+    plain = in_order(engine.generate(drawn, step=1, first_slot=3))
+    sampled = [group for group in groups if not group.greedy]
+    assert [[r.completion_ids for r in group.rollouts] for group in sampled] == [
+        [r.completion_ids for r in group.rollouts] for group in plain
+    ]
+    greedy = [group for group in groups if group.greedy]
+    alone = in_order(engine.evaluate(drawn, samples=1, greedy=True))
+    assert [group.slot for group in greedy] == [3, 4, 5, 6]
+    assert [group.rollouts[0].completion_ids for group in greedy] == [
+        group.rollouts[0].completion_ids for group in alone
+    ]
+
+
 def test_greedy_evaluation_equals_transformers_generate(engine: VllmEngine) -> None:
     drawn = real_parts.problems(8)
     model = AutoModelForCausalLM.from_pretrained(real_parts.MODEL)

@@ -1,8 +1,9 @@
-"""Advantages: how much better a completion did than the others of its group.
+"""Advantages that compare a completion with the others of its group, and with nothing else.
 
-Both functions take ``rewards [groups, group_size]`` and a mask of the same shape that is False
-where the reward is unknown (a scorer fault). Masked entries reach no statistic and get 0, as does
-a group with fewer than two known rewards: an advantage compares.
+All take ``rewards [groups, group_size]`` and a mask of the same shape that is False where the
+reward is unknown (a scorer fault). Masked entries reach no statistic and get 0, as does a group
+with fewer than two known rewards: an advantage compares. All are exactly 0 where the counted
+rewards of a group are equal, and do not change when a group's rewards are shifted.
 """
 
 from __future__ import annotations
@@ -29,11 +30,7 @@ def centered(rewards: Tensor, counted: Tensor) -> Tensor:
     Raises:
         ShapeError: If the two differ in shape or are not [groups, group_size].
     """
-    if rewards.ndim != 2 or rewards.shape != counted.shape:
-        raise ShapeError(
-            "advantages need rewards and counted of one shape [groups, group_size], got "
-            f"{tuple(rewards.shape)} and {tuple(counted.shape)}"
-        )
+    check_shapes(rewards, counted)
     values = torch.where(counted, rewards, 0.0).double()
     num_counted = counted.sum(dim=1, keepdim=True)
     mean = values.sum(dim=1, keepdim=True) / num_counted.clamp(min=1)
@@ -63,5 +60,35 @@ def group_normalized(rewards: Tensor, counted: Tensor) -> Tensor:
     return deviation / (std + EPSILON)
 
 
-ADVANTAGES = {"group_normalized": group_normalized, "centered": centered}
-"""What ``algorithm.advantage`` may name."""
+def leave_one_out(rewards: Tensor, counted: Tensor) -> Tensor:
+    """``A_i = r_i - mean of the others' r``, RLOO (arXiv:2402.14740).
+
+    The same as ``K / (K - 1) * (r_i - mean(r))`` for K counted rewards: an unbiased baseline,
+    since it does not hold the completion that it judges.
+
+    Args:
+        rewards: [groups, group_size] float.
+        counted: [groups, group_size] bool, False where the reward is unknown.
+
+    Returns:
+        [groups, group_size] float64; exactly 0 where all counted rewards of the group are equal.
+
+    Raises:
+        ShapeError: If the two differ in shape or are not [groups, group_size].
+    """
+    deviation = centered(rewards, counted)
+    num_counted = counted.sum(dim=1, keepdim=True)
+    return deviation * num_counted / (num_counted - 1).clamp(min=1)
+
+
+def check_shapes(rewards: Tensor, counted: Tensor) -> None:
+    """Refuse anything but two [groups, group_size] of one shape.
+
+    Raises:
+        ShapeError: Naming both shapes.
+    """
+    if rewards.ndim != 2 or rewards.shape != counted.shape:
+        raise ShapeError(
+            "advantages need rewards and counted of one shape [groups, group_size], got "
+            f"{tuple(rewards.shape)} and {tuple(counted.shape)}"
+        )

@@ -1,0 +1,1 @@
+"""Ablation sweeps: plan (values x seeds), run (resumable), statistics (paired)."""

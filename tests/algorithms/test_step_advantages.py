@@ -1,0 +1,221 @@
+"""Advantages that look beyond one group: the step, a greedy completion, parts, acceptance."""
+
+import math
+import statistics
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rlreason.algorithms.advantages import (
+    ADVANTAGES,
+    accepted,
+    batch_normalized,
+    best_of_group,
+    gdpo,
+    group_normalized,
+    reinforce_pp,
+    reinforce_pp_baseline,
+    remax,
+    reward_table,
+)
+from rlreason.algorithms.advantages.reward_table import RewardTable
+from rlreason.config import AlgorithmSection
+from rlreason.config.algorithm import AdvantageName
+from rlreason.errors import DataError, ShapeError
+from rlreason.types import Problem, Rollout, RolloutGroup, Score
+
+SCALED = {
+    "batch_normalized": batch_normalized,
+    "reinforce_pp": reinforce_pp,
+    "reinforce_pp_baseline": reinforce_pp_baseline,
+}
+REWARDS = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0, -1.5, 3.0]), min_size=3, max_size=3),
+    min_size=2,
+    max_size=5,
+)
+
+
+def table(rewards: list[list[float]]) -> tuple[Tensor, Tensor]:
+    values = torch.tensor(rewards, dtype=torch.float64)
+    return values, torch.ones_like(values, dtype=torch.bool)
+
+
+def test_the_configuration_names_exactly_the_advantages_that_there_are() -> None:
+    assert set(get_args(AdvantageName)) == set(ADVANTAGES)
+
+
+def test_scaled_by_the_step_by_hand() -> None:
+    # rewards 0 2 | 0 0: all have mean 0.5 and sample std 1; deviations from the group are
+    # -1 1 | 0 0, whose sample std is sqrt(2 / 3).
+    values, counted = table([[0.0, 2.0], [0.0, 0.0]])
+    std = math.sqrt(2 / 3)
+    expected = {
+        "batch_normalized": [[-1.0, 1.0], [0.0, 0.0]],
+        "reinforce_pp": [[-0.5, 1.5], [-0.5, -0.5]],
+        "reinforce_pp_baseline": [[-1 / std, 1 / std], [0.0, 0.0]],
+    }
+    for name, function in SCALED.items():
+        torch.testing.assert_close(
+            function(values, counted), torch.tensor(expected[name]).double(), atol=1e-5, rtol=0
+        )
+
+
+@pytest.mark.parametrize("name", SCALED)
+@given(rewards=REWARDS)
+def test_scaled_by_the_step_as_the_statistics_module_says(
+    name: str, rewards: list[list[float]]
+) -> None:
+    everything = [reward for group in rewards for reward in group]
+    own = [reward - statistics.fmean(group) for group in rewards for reward in group]
+    got = SCALED[name](*table(rewards)).flatten().tolist()
+    if len(set(everything)) == 1 or (name.endswith("baseline") and max(map(abs, own)) < 1e-9):
+        assert got == [0.0] * len(everything)
+        return
+    if name == "reinforce_pp":
+        middle, scale = statistics.fmean(everything), statistics.stdev(everything)
+        expected = [(reward - middle) / (scale + 1e-6) for reward in everything]
+    else:
+        scale = statistics.stdev(everything if name == "batch_normalized" else own)
+        expected = [value / (scale + 1e-6) for value in own]
+    assert got == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["batch_normalized", "reinforce_pp_baseline"])
+def test_a_group_of_equal_rewards_has_exactly_no_signal(name: str) -> None:
+    got = SCALED[name](*table([[0.1, 0.1, 0.1], [0.3, 0.7, 0.1]]))
+    assert got[0].tolist() == [0.0] * 3
+    assert got[1].abs().min() > 0
+
+
+@pytest.mark.parametrize("name", SCALED)
+@given(rewards=REWARDS, shift=st.sampled_from([-8.0, 0.5, 16.0]))
+def test_a_shift_of_all_rewards_changes_nothing(
+    name: str, rewards: list[list[float]], shift: float
+) -> None:
+    values, counted = table(rewards)
+    torch.testing.assert_close(
+        SCALED[name](values + shift, counted), SCALED[name](values, counted), atol=1e-6, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", [*SCALED, "remax", "gdpo", "accepted", "best_of_group"])
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, 1e30])
+def test_uncounted_rewards_reach_nothing(name: str, garbage: float) -> None:
+    values, counted = table([[1.0, 0.5, 0.0], [0.3, 0.1, 2.0]])
+    counted[1, 1] = False
+    results = []
+    for filler in (garbage, 0.0):
+        soiled = values.clone()
+        soiled[1, 1] = filler
+        given_ = RewardTable(soiled, counted, {"a": soiled}, torch.tensor([0.2, 0.4]))
+        options = AlgorithmSection.model_construct(part_weights={"a": 1.0}, accept_from=0.5)
+        results.append(ADVANTAGES[name](given_, options))
+    assert results[0].tolist() == results[1].tolist()
+    assert results[0][1, 1] == 0.0
+
+
+@pytest.mark.parametrize("name", [*SCALED, "remax", "gdpo"])
+@given(rewards=REWARDS)
+def test_permuting_a_group_permutes_its_advantages(name: str, rewards: list[list[float]]) -> None:
+    values, counted = table(rewards)
+    order = [2, 0, 1]
+    results = []
+    for one in (values, values[:, order]):
+        given_ = RewardTable(one, counted, {"a": one}, torch.full((len(one),), 0.5))
+        options = AlgorithmSection.model_construct(part_weights={"a": 1.0})
+        results.append(ADVANTAGES[name](given_, options))
+    torch.testing.assert_close(results[0][:, order], results[1])
+
+
+def test_one_known_reward_in_all_has_nothing_to_be_compared_with() -> None:
+    values = torch.tensor([[1.0, 2.0]])
+    for function in SCALED.values():
+        assert function(values, torch.tensor([[True, False]])).tolist() == [[0.0, 0.0]]
+
+
+def test_remax_by_hand() -> None:
+    # The greedy completion got 1: equal to the first, better than the second. The second group's
+    # greedy completion could not be scored.
+    values, counted = table([[1.0, 0.0], [1.0, 0.0]])
+    got = remax(values, counted, torch.tensor([1.0, math.nan]))
+    assert got.tolist() == [[0.0, -1.0], [0.0, 0.0]]
+    with pytest.raises(ShapeError, match="one baseline for each group"):
+        remax(values, counted, torch.zeros(3))
+    with pytest.raises(ShapeError, match="greedy"):
+        ADVANTAGES["remax"](RewardTable(values, counted, {}), AlgorithmSection())
+
+
+def test_gdpo_by_hand() -> None:
+    # Part a: 1 0 -> +-0.7071; part b: 0 1 and then weight 2 -> -+1.4142; the sum is -+0.7071. The
+    # second group is equal in both parts. Four sums -0.7071 0.7071 0 0: sample std 0.57735.
+    parts = {
+        "a": torch.tensor([[1.0, 0.0], [5.0, 5.0]]),
+        "b": torch.tensor([[0.0, 1.0], [0.0, 0.0]]),
+        "unused": torch.full((2, 2), math.nan),
+    }
+    counted = torch.ones(2, 2, dtype=torch.bool)
+    got = gdpo(parts, counted, {"a": 1.0, "b": 2.0})
+    side = math.sqrt(1 / 2) / math.sqrt(1 / 3)
+    assert got.tolist()[0] == pytest.approx([-side, side], abs=1e-5)
+    assert got.tolist()[1] == [0.0, 0.0]
+
+
+def test_gdpo_tells_apart_what_the_sum_does_not() -> None:
+    # (1, 0) and (0, 1) beside (0, 0): the sum of the rewards is the same, and so is GRPO's
+    # advantage. With part b rarer than part a, GDPO values b more.
+    a = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    b = torch.tensor([[0.0, 0.0, 1.0, 0.0]])
+    counted = torch.ones(1, 4, dtype=torch.bool)
+    summed = group_normalized(a + b, counted)[0]
+    apart = gdpo({"a": a, "b": b}, counted, {"a": 1.0, "b": 1.0})[0]
+    assert summed[0] == summed[2]
+    assert apart[2] > apart[0] + 0.1
+
+
+def test_gdpo_without_the_part_says_so() -> None:
+    with pytest.raises(ShapeError, match="'b'"):
+        gdpo({"a": torch.zeros(1, 2)}, torch.ones(1, 2, dtype=torch.bool), {"b": 1.0})
+
+
+def test_acceptance_by_hand() -> None:
+    values, counted = table([[0.2, 1.0, 1.0], [0.4, 0.3, 0.1], [0.9, 0.2, 0.5]])
+    counted[2, 0] = False
+    assert accepted(values, counted, 0.5).tolist() == [[0, 1, 1], [0, 0, 0], [0, 0, 1]]
+    assert best_of_group(values, counted, 0.5).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert best_of_group(values, counted, -9.0).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1]]
+
+
+def scored(*rows: tuple[float, dict[str, float], str]) -> tuple[RolloutGroup, tuple[Score, ...]]:
+    rollout = Rollout(
+        prompt_ids=(1,),
+        completion_ids=(2,),
+        completion="x",
+        rollout_logprobs=(-0.1,),
+        finish_reason="stop",
+        policy_version=0,
+    )
+    problem = Problem(id="7", pool="pool", prompt="p")
+    group = RolloutGroup(problem=problem, slot=0, rollouts=(rollout,) * len(rows))
+    scores = tuple(Score(value=v, parts=parts, outcome=outcome) for v, parts, outcome in rows)
+    return group, scores
+
+
+def test_the_table_holds_rewards_costs_parts_and_baselines() -> None:
+    pair = scored((1.0, {"a": 0.5}, "ok"), (0.0, {}, "timeout"), (9.0, {"a": -7.0}, "infra"))
+    got = reward_table([pair], parts=("a",), costs=[[0.25, 0.0, 0.0]], baseline=[0.5])
+    assert got.rewards.tolist() == [[0.75, 0.0, 9.0]]
+    assert got.counted.tolist() == [[True, True, False]]
+    # The timeout takes the lowest known of its group; what a scorer fault left is not known.
+    assert got.parts["a"].tolist() == [[0.5, 0.5, -7.0]]
+    assert got.baseline is not None
+    assert got.baseline.tolist() == [0.5]
+
+
+def test_a_part_that_a_full_score_lacks_is_an_error_that_names_the_problem() -> None:
+    with pytest.raises(DataError, match=r"pool/7.*'b'.*\['a'\]"):
+        reward_table([scored((1.0, {"a": 0.5}, "ok"))], parts=("b",))

@@ -1,0 +1,75 @@
+"""The product itself, once: two real trials from the command line, then nothing left to do."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_sweep import write_files
+
+SWEEP = """
+kind: sweep
+name: small
+base: tiny.yaml
+overrides:
+  run: {steps: 2}
+  rollout: {problems_per_step: 2, group_size: 2, max_completion_tokens: 16}
+axes:
+  curriculum:
+    uniform: {curriculum: "curricula.uniform:Uniform"}
+    dump: {curriculum: {use: "curricula.dump:Dump", window: 50}}
+baseline: {curriculum: uniform}
+seeds: [0]
+metrics: {last: 1}
+slots: 2
+"""
+
+
+def rlreason(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rlreason", "sweep", "small.yaml", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("real")
+    write_files(folder, SWEEP)
+    result = rlreason(folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+def test_trials_are_ordinary_runs(done: tuple[Path, str]) -> None:
+    folder, shown = done
+    assert "uniform-s0: finished" in shown
+    assert "No winner is named for dump: fewer than 3 paired seeds." in shown
+    for name in ("uniform-s0", "dump-s0"):
+        run = folder / "sweeps" / "small" / "trials" / name
+        assert (run / "checkpoints" / "000002" / "policy" / "model.safetensors").is_file()
+        assert (run / "report.html").is_file()
+        assert "step 2/2" in (folder / "sweeps" / "small" / "logs" / f"{name}.log").read_text()
+    assert (folder / "sweeps" / "small" / "report.html").is_file()
+
+
+def test_a_dry_run_says_what_is_done_and_how_long_the_rest_takes(done: tuple[Path, str]) -> None:
+    result = rlreason(done[0], "--dry-run", "seeds=[0,1]")
+    assert result.returncode == 0, result.stderr
+    assert "2 of 4 trials finished, 2 waiting, eta" in result.stdout
+    assert "curriculum.use" in result.stdout
+    assert not (done[0] / "sweeps" / "small" / "trials" / "dump-s1").exists()
+
+
+def test_a_plug_in_that_does_not_load_is_found_before_any_trial_starts(tmp_path: Path) -> None:
+    write_files(tmp_path, SWEEP.replace("window: 50", "windows: 50"))
+    result = rlreason(tmp_path)
+    assert result.returncode == 2
+    assert "trial dump-s0" in result.stderr
+    assert "did you mean 'window'" in result.stderr
+    assert not (tmp_path / "sweeps").exists()

@@ -1,0 +1,174 @@
+"""Real runs of critique fine-tuning from the command line: killed in every stage, and changed.
+
+One run is killed with -9 once in each stage; every start goes on from what the kill before it
+left. It ends with the same files as a run that nobody killed, and no teacher was asked twice.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rlreason.critique.artifacts import read_rows
+from rlreason.critique.records import Candidate, CritiqueExample, TeacherResponse
+from rlreason.critique.tables import read_table
+
+WRITERS = '''
+"""Generators and a teacher that note every call."""
+import os
+from pathlib import Path
+from rlreason.data.arithmetic import completion_text, solve
+from rlreason.data.arithmetic_teacher import ArithmeticTeacher
+from rlreason.types import TextReply
+
+
+def note(line):
+    with open(Path(__file__).with_name("calls.txt"), "a") as file:
+        file.write(line + "\\n")
+
+
+class Solver:
+    def __init__(self, right_each):
+        self.right_each = right_each
+
+    def write(self, requests):
+        for request in requests:
+            note("solve " + request.key)
+            task, operands = request.problem.prompt.split(" ")
+            solution = completion_text(task, solve(task, operands))
+            wrong = request.sample % self.right_each != 0
+            tail = f"\\\\boxed{{{request.sample}}}" if wrong else ""
+            yield TextReply(key=request.key, text=solution + tail)
+
+
+class Teacher(ArithmeticTeacher):
+    def write(self, requests):
+        for reply in super().write(requests):
+            note("judge " + reply.key)
+            yield reply
+'''
+RECIPE = """
+kind: cft
+run: {name: small}
+model: {path: tiny-arithmetic-critic}
+pools:
+  - name: add2
+    source: arithmetic:add
+    options: {digits: 2, size: 60}
+    validation: 4
+    held_out: 4
+scoring: {reward: {use: "rewards.boxed_exact:BoxedExact", strict_format: false}}
+generators:
+  - {name: half, use: {use: "writers.py:Solver", right_each: 2}}
+  - {name: third, use: {use: "writers.py:Solver", right_each: 3}}
+candidates: {samples: 6, template: "{problem}"}
+teachers:
+  - {name: careful, use: "writers.py:Teacher"}
+  - {name: careless, use: {use: "writers.py:Teacher", flawed_frac: 0.5}}
+critiques: {template: "{problem}|{solution}?"}
+training: {template: "{problem}|{solution}?", batch_size: 4, updates: 4, checkpoint_every: 2}
+learner: {learning_rate: 1e-3}
+baselines: [sft_one]
+cluster: {threads: 1}
+evaluation: {samples: 1, max_completion_tokens: 30, verdicts: 4}
+"""
+
+
+def run(folder: Path, *arguments: str, fault: str | None = None) -> tuple[int, str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "writers.py").write_text(WRITERS)
+    (folder / "small.yaml").write_text(RECIPE)
+    path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path} | ({"RLREASON_FAULT": fault} if fault else {})
+    done = subprocess.run(
+        [sys.executable, "-m", "rlreason", "train", "small.yaml", *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=600,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+pytestmark = pytest.mark.timeout(1200)
+"""Ten starts, three of them with vLLM: a minute on idle cores, several on busy ones."""
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("straight")
+    code, output = run(folder)
+    assert code == 0, output
+    assert "report:" in output
+    return folder
+
+
+def stage_files(folder: Path) -> dict[str, bytes]:
+    files = (folder / "runs" / "small" / "stages").glob("*.parquet")
+    return {path.name: path.read_bytes() for path in files}
+
+
+def test_a_run_killed_in_every_stage_ends_with_the_same_files(
+    straight: Path, tmp_path: Path
+) -> None:
+    faults = ("seeds:0", "candidates:3", "critiques:5", "filter:0", "train:3", "evaluate:2")
+    for fault in faults:
+        code, output = run(tmp_path, fault=f"{fault}:kill9")
+        assert code == -signal.SIGKILL, f"{fault}: {output}"
+    code, output = run(tmp_path)
+    assert code == 0, output
+    expected = stage_files(straight)
+    assert len(expected) == 6
+    assert stage_files(tmp_path) == expected
+    calls = (tmp_path / "calls.txt").read_text().splitlines()
+    assert len(calls) == len(set(calls)) == 12 + 2 * 12
+    assert sorted(calls) == sorted((straight / "calls.txt").read_text().splitlines())
+
+
+def test_every_pair_of_generator_and_teacher_is_accounted_for(straight: Path) -> None:
+    stages = straight / "runs" / "small" / "stages"
+    candidates, _ = read_rows(stages / "candidates.parquet", Candidate)
+    responses, _ = read_rows(stages / "critiques.parquet", TeacherResponse)
+    examples, provenance = read_rows(stages / "filter.parquet", CritiqueExample)
+    assert len(candidates) == 12
+    assert len(responses) == len(examples) == 24
+    by_pair = {(row["generator"], row["teacher"]): row for row in provenance.counts["funnel"]}
+    assert set(by_pair) == {(g, t) for g in ("half", "third") for t in ("careful", "careless")}
+    assert all(
+        row["responses"] == row["kept"] + sum(row["dropped"].values()) == 6
+        for row in by_pair.values()
+    )
+    assert "wrong_verdict" not in by_pair["half", "careful"]["dropped"]
+    flawed = [row["dropped"].get("wrong_verdict", 0) for row in by_pair.values()]
+    assert sum(flawed) > 0
+    page = (straight / "runs" / "small" / "report.html").read_text()
+    assert page.count("<td>careless</td>") == 2
+
+
+def test_every_checkpoint_is_examined_and_one_of_each_training_selected(straight: Path) -> None:
+    rows = read_table(straight / "runs" / "small" / "stages" / "evaluate.parquet")
+    policies = [(row["method"], row["update"]) for row in rows]
+    assert policies == [("base", 0), ("cft", 2), ("cft", 4), ("sft_one", 2), ("sft_one", 4)]
+    chosen = [row["method"] for row in rows if row["selected"]]
+    assert sorted(chosen) == ["base", "cft", "sft_one"]
+    assert all(json.loads(row["examined"])["test"]["overall"]["num_problems"] == 4 for row in rows)
+    assert all((row["detail"] is not None) == row["selected"] for row in rows)
+
+
+def test_the_same_command_again_does_nothing_and_a_change_only_what_it_must(
+    straight: Path,
+) -> None:
+    code, output = run(straight)
+    assert code == 0, output
+    assert output.count("unchanged, kept") == 6
+    code, output = run(straight, "filter.wanted=4", "--until", "filter")
+    assert code == 0, output
+    assert output.count("unchanged, kept") == 3
+    assert "filter: done" in output
