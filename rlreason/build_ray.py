@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
@@ -34,7 +35,7 @@ def start_ray(
     """
     from rlreason.weights.buckets import unpack
 
-    section = plan.config.cluster
+    section, logs = plan.config.cluster, _logs(plan)
     shape = model_shape(plan.model)
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
@@ -42,7 +43,7 @@ def start_ray(
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [
-        Member(ray, f"learner rank {rank}", places.group, bundle, gpus=places.gpus)
+        Member(ray, f"learner rank {rank}", places, bundle, logs=logs)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
     learner = RankedLearner(
@@ -62,11 +63,11 @@ def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) ->
     from rlreason.rollout.memory import concurrent_sequences
     from rlreason.rollout.requests import RequestMaker
 
-    config, section = plan.config, plan.config.cluster
+    config, section, logs = plan.config, plan.config.cluster, _logs(plan)
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places.group, bundle, gpus=places.gpus)
+        member = Member(ray, f"engine {index}", places, bundle, logs=logs)
         made = member.make(host_engine, plan)
         return EngineSeat(member, made, start_s=section.deadlines.start_s)
 
@@ -85,6 +86,10 @@ def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) ->
         deaths=deaths,
         load=load_buckets,
     )
+
+
+def _logs(plan: PartsPlan) -> Path:
+    return Path(plan.config.run.folder) / plan.config.run.name / "log"
 
 
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:
