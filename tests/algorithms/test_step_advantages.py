@@ -97,6 +97,16 @@ def test_gdpo_by_hand() -> None:
     assert got.tolist()[1] == [0.0, 0.0]
 
 
+def test_gdpo_leaves_a_group_without_signal_exactly_at_zero() -> None:
+    # The three sums of the other group add up to 1e-16 and not to 0; divided by a small standard
+    # deviation that would be a signal.
+    parts = {"a": torch.tensor([[0.1, 0.7, 0.3], [0.2, 0.2, 0.2]], dtype=torch.float64)}
+    counted = torch.ones(2, 3, dtype=torch.bool)
+    total = group_normalized(parts["a"], counted)
+    assert reinforce_pp(total, counted)[1].abs().min() > 0
+    assert gdpo(parts, counted, {"a": 1.0})[1].tolist() == [0.0] * 3
+
+
 def test_gdpo_tells_apart_what_the_sum_does_not() -> None:
     # (1, 0) and (0, 1) beside (0, 0): the sum of the rewards is the same, and so is GRPO's
     # advantage. With part b rarer than part a, GDPO values b more.
@@ -146,6 +156,15 @@ def test_the_table_holds_rewards_costs_parts_and_baselines() -> None:
     assert got.parts["a"].tolist() == [[0.5, 0.5, -7.0]]
     assert got.baseline is not None
     assert got.baseline.tolist() == [0.5]
+    for tensor in (got.rewards, got.baseline, *got.parts.values()):
+        assert tensor.dtype == torch.float64  # the sums of a step in float32 would lose digits
+    assert reward_table([pair]).baseline is None
+
+
+def test_a_group_that_could_not_be_scored_at_all_has_parts_of_zero() -> None:
+    got = reward_table([scored((0.0, {}, "infra"), (0.0, {}, "infra"))], parts=("a",))
+    assert got.parts["a"].tolist() == [[0.0, 0.0]]
+    assert not got.counted.any()
 
 
 def test_a_part_that_a_full_score_lacks_is_an_error_that_names_the_problem() -> None:
