@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.alarms import Alarms
+from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.checkpoint import Checkpoint, Checkpointer
+from rlreason.cluster.deaths import Deaths
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
@@ -33,8 +35,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
+def open_run(
+    config: GrpoConfig, *, fresh: bool = False, deaths: Deaths | None = None
+) -> Iterator[Run]:
     """Check, lock and build a run, new or continued; close every part of it at the end.
+
+    ``deaths`` counts on where an earlier attempt of this process left off.
 
     Raises:
         RlreasonError: With one message, before any heavy part starts, for the user's mistakes.
@@ -63,7 +69,8 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             controls.load_state_dict(checkpoint.part("controls"))
         if config.run.on_pool_change == "adapt":
             discard_other_pools(journal, start, curriculum.weights())
-        learner, engine, publisher = _start_inline(config, plan, checkpoint)
+        parts = _parts(config, plan, checkpoint)
+        learner, engine, publisher = _start(parts, stack, deaths)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
         display.start(config.run.steps, start)
@@ -115,7 +122,8 @@ def evaluate_checkpoint(run_folder: Path, version: int | None = None) -> Evaluat
     plan = preflight(config)
     with ExitStack() as stack:
         setup = _prepare(config)
-        engine = _start_engine(config, plan, checkpoint.policy, checkpoint.version, setup)
+        parts = _parts(config, plan, checkpoint)
+        engine = make_engine(parts, threads=setup.threads, seeded=setup.deterministic)
         evaluator = _evaluator(config, plan, engine, None, stack, run_folder)
         if evaluator is None:
             raise ConfigError(f"{run_folder}: no pool of this run holds problems out")
@@ -159,41 +167,32 @@ def _prepare(config: GrpoConfig) -> ProcessSetup:
     return prepare_process(config.cluster)
 
 
-def _start_inline(
-    config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None
+def _start(
+    plan: PartsPlan, stack: ExitStack, deaths: Deaths | None
 ) -> tuple[Learner, RolloutEngine, WeightPublisher]:
-    """Learner and engine in this process, on the checkpoint's weights or the starting model's."""
-    setup = _prepare(config)
-    from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-    from rlreason.learner.policy import load_frozen, load_model
+    """Learner, engine and what is between them, where the recipe wants them."""
+    if plan.config.cluster.backend == "ray":
+        from rlreason.build_ray import start_ray
+
+        return start_ray(plan, stack, deaths or Deaths())
+    setup = _prepare(plan.config)
     from rlreason.weights.inline import InlinePublisher
 
-    path = checkpoint.policy if checkpoint else plan.model
-    learner = DeepSpeedLearner(
-        load_model(path, config.model),
-        plan.encoder.tokenizer,
-        learner=config.learner,
-        algorithm=config.algorithm,
-        temperature=config.rollout.temperature,
-        total_steps=config.run.steps,
-        reference=load_frozen(plan.model, config.model) if config.algorithm.kl else None,
-        teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
-    )
-    engine = _start_engine(config, plan, path, checkpoint.version if checkpoint else 0, setup)
+    learner = make_learner(plan)
+    engine = make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
     return learner, engine, InlinePublisher(learner, engine)
 
 
-def _start_engine(
-    config: GrpoConfig, plan: Plan, path: Path | str, version: int, setup: ProcessSetup
-) -> RolloutEngine:
-    from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
-
-    start = EngineStart(
-        path=path,
-        version=version,
-        max_len=plan.max_len,
+def _parts(config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None) -> PartsPlan:
+    """On the checkpoint's weights, or the starting model's."""
+    start = checkpoint.policy if checkpoint else plan.model
+    return PartsPlan(
+        config=config,
+        model=plan.model,
+        teacher=plan.teacher,
+        start=start.resolve() if isinstance(start, Path) else start,
+        version=checkpoint.version if checkpoint else 0,
+        encoder=plan.encoder,
         eos_ids=plan.eos_ids,
-        threads=setup.threads,
-        seeded=setup.deterministic,
+        max_len=plan.max_len,
     )
-    return VllmEngine(config, plan.encoder, start)

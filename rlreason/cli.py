@@ -121,11 +121,9 @@ def train(
         print(resolved_yaml(config))
         _show(plan)
         return
-    from rlreason.build import open_run
-    from rlreason.trainer import train as run_training
+    from rlreason.restarting import train_to_the_end
 
-    with open_run(config, fresh=fresh) as run:
-        run_training(run)
+    train_to_the_end(config, fresh=fresh)
     _show_result(Path(config.run.folder) / config.run.name)
 
 

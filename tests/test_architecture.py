@@ -21,11 +21,14 @@ FOUNDATION = CONTRACTS | {"algorithms"}
 COMPOSERS = {
     "build",
     "build_cft",
+    "build_parts",
+    "build_ray",
     "build_sweep",
     "build_writers",
     "preflight",
     "preflight_cft",
     "doctor_trial",
+    "restarting",
     "writer_process",
 }
 """What puts adapters together: the builds, their first halves, the doctor's trials, and the process
@@ -34,8 +37,10 @@ of a local writer of candidates and critiques."""
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py"},
     # cluster/inline.py sets one of its switches before the first process group.
-    "deepspeed": {"rlreason/learner/deepspeed_learner.py"},
-    "ray": {"rlreason/cluster/ray_cluster.py", "rlreason/cluster/ray_trials.py"},
+    "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},
+    "ray": {
+        str(path.relative_to(ROOT)) for path in SOURCES if path.match("rlreason/cluster/ray_*.py")
+    },
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")
 

@@ -11,6 +11,7 @@ from rlreason.config.grpo import GrpoConfig
 from rlreason.config.sections import (
     NAME_PATTERN,
     ClusterSection,
+    DeadlineSection,
     EvaluationSection,
     LearnerSection,
     LogSection,
@@ -33,6 +34,7 @@ __all__ = [
     "CftPoolSection",
     "ClusterSection",
     "Correction",
+    "DeadlineSection",
     "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",

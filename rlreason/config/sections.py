@@ -183,15 +183,51 @@ class LearnerSection(Section):
     """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
 
 
+class DeadlineSection(Section):
+    """Seconds after which a part that gives no sign of life is killed and replaced."""
+
+    start_s: float = Field(default=1800.0, gt=0)
+    """From the start of a process to its first answer, model load and compilation included."""
+    sample_s: float = Field(default=300.0, gt=0)
+    """An engine at work reports at least once a second; so long may it be silent."""
+    learn_s: float = Field(default=3600.0, gt=0)
+    """One update, save or load of the learner."""
+    publish_s: float = Field(default=600.0, gt=0)
+    """Handing one policy version to all engines."""
+
+
 class ClusterSection(Section):
     """Where the parts live."""
 
-    backend: Literal["inline"] = "inline"
-    """``inline``: one process holds learner and engine."""
+    backend: Literal["inline", "ray"] = "inline"
+    """``inline``: one process holds learner and engine. ``ray``: each learner rank and each engine
+    is a Ray actor, on this machine or on a cluster."""
+    learners: int = Field(default=1, ge=1)
+    """Data-parallel ranks of the learner (ray)."""
+    engines: int = Field(default=1, ge=1)
+    """vLLM engines, each with the whole model (ray)."""
+    layout: Literal["colocated", "separate"] = "colocated"
+    """Ray on GPUs: a learner rank and an engine on each GPU, or a GPU for each of them."""
+    address: str | None = None
+    """A running Ray cluster (``auto`` or host:port); null starts one on this machine's loopback."""
+    deadlines: DeadlineSection = DeadlineSection()
+    gpu_gib: float | None = Field(default=None, gt=0)
+    """Memory of a GPU for the memory plan; null: what is found here."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of learner and engine; 0: one per core."""
     deterministic: bool | None = None
     """Bit-exact continuation after a kill; null: on CPU yes, on GPU no."""
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Self:
+        if self.backend == "inline" and (self.learners, self.engines) != (1, 1):
+            raise ValueError(
+                f"learners = {self.learners} and engines = {self.engines} need backend: ray; "
+                "inline is one of each"
+            )
+        if self.backend == "inline" and self.address is not None:
+            raise ValueError("address names a Ray cluster and needs backend: ray")
+        return self
 
 
 class EvaluationSection(Section):

@@ -8,11 +8,24 @@ from typing import Any, NamedTuple
 
 import torch
 
+from rlreason.config import RolloutSection
+
 BLOCK_TOKENS = 32
 """Tokens of a cache block on CPU: only whole blocks are shared between completions, and in vLLM's
 own 128 no short prompt is. CUDA's blocks are smaller still, so at most one is counted too much."""
 MAX_SHARE = 0.4
 """Share of free memory that the cache may take; the rest is the learner's."""
+
+
+MIN_CONCURRENT = 256
+"""Sequences decoded at once at least, so that evaluation does not run in thin slices."""
+
+
+def concurrent_sequences(section: RolloutSection, *, engines: int = 1) -> int:
+    """Sequences that one of ``engines`` decodes at once: its share of a step, and enough."""
+    wanted = section.vllm.get("max_num_seqs")
+    per_step = section.problems_per_step * section.group_size
+    return int(wanted or max(MIN_CONCURRENT, math.ceil(per_step / engines)))
 
 
 class CachePlan(NamedTuple):

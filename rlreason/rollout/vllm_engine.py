@@ -11,41 +11,22 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rlreason.config import EvaluationSection, ModelSection, RolloutSection, RunSection
+from rlreason.config import ModelSection
 from rlreason.errors import TrainingStopped
 from rlreason.protocols import PromptCodec
-from rlreason.rollout.memory import BLOCK_TOKENS, plan_cache
-from rlreason.rollout.seeds import hashed_seed
+from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
+from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
 log = logging.getLogger(__name__)
 
-MIN_CONCURRENT = 256
-"""Sequences decoded at once at least, so that evaluation does not run in thin slices."""
-
 MIN_BATCHED_TOKENS = 4096
 """Prompt tokens of one forward on CPU at least; vLLM's own default."""
-
-
-class EngineConfig(Protocol):
-    """The sections that the engine reads, whatever kind of run has them."""
-
-    @property
-    def run(self) -> RunSection: ...
-
-    @property
-    def model(self) -> ModelSection: ...
-
-    @property
-    def rollout(self) -> RolloutSection: ...
-
-    @property
-    def evaluation(self) -> EvaluationSection: ...
 
 
 class EngineStart(NamedTuple):
@@ -63,15 +44,8 @@ class EngineStart(NamedTuple):
     """CPU threads."""
     seeded: bool = True
     """Seed each request, so that a replay samples the same tokens."""
-
-
-class _Request(NamedTuple):
-    """What one request to vLLM is for."""
-
-    problem: Problem
-    slot: int
-    params: Any
-    greedy: bool = False
+    engines: int = 1
+    """Engines that share the work of a step."""
 
 
 def _prepare_environment(threads: int) -> None:
@@ -107,17 +81,18 @@ class VllmEngine:
         # At every reload it warns of modules that have no weights of their own to load.
         logging.getLogger("vllm.model_executor.model_loader.reload").setLevel(logging.ERROR)
         self.policy_version = start.version
-        self._codec, self._rollout, self._evaluation = codec, config.rollout, config.evaluation
+        self._codec, self._rollout = codec, config.rollout
         self._seed, self._start = config.run.seed, start
+        self._requests = RequestMaker(config)
         self._num_requests = 0
+        self._known: dict[str, tuple[int, Request]] = {}
         self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
 
     def _options(self, model: ModelSection) -> dict[str, Any]:
         from transformers import AutoConfig
 
-        per_step = self._rollout.problems_per_step * self._rollout.group_size
-        concurrent = max(MIN_CONCURRENT, per_step)
+        concurrent = concurrent_sequences(self._rollout, engines=self._start.engines)
         plan = plan_cache(
             AutoConfig.from_pretrained(self._start.path),
             dtype_bytes=getattr(torch, model.dtype).itemsize,
@@ -158,72 +133,72 @@ class VllmEngine:
         with_greedy: bool = False,
     ) -> Iterator[RolloutGroup]:
         """Yield one training group per problem as it finishes; see protocols.RolloutEngine."""
-        requests = [
-            _Request(
-                problem,
-                slot,
-                self._params(
-                    samples=self._rollout.group_size,
-                    temperature=self._rollout.temperature,
-                    seed=hashed_seed(self._seed, "train", step, slot),
-                ),
+        return self._run(
+            self._requests.training(
+                problems, step=step, first_slot=first_slot, with_greedy=with_greedy
             )
-            for slot, problem in enumerate(problems, start=first_slot)
-        ]
-        if with_greedy:  # among the others, so that they cost no tail of their own
-            greedy = self._params(samples=1, temperature=0.0, seed=0)
-            requests += [request._replace(params=greedy, greedy=True) for request in requests]
-        return self._run(requests)
+        )
 
     def evaluate(
         self, problems: Sequence[Problem], *, samples: int, greedy: bool
     ) -> Iterator[RolloutGroup]:
         """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
-        requests = [
-            _Request(
-                problem,
-                slot,
-                self._params(
-                    samples=1 if greedy else samples,
-                    temperature=0.0 if greedy else self._evaluation.temperature,
-                    seed=hashed_seed(self._seed, "evaluate", problem.key),
-                ),
-            )
-            for slot, problem in enumerate(problems)
-        ]
-        return self._run(requests)
+        return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
 
-    def _params(self, *, samples: int, temperature: float, seed: int) -> Any:
+    def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
         return SamplingParams(
-            n=samples,
-            temperature=temperature,
+            n=request.samples,
+            temperature=request.temperature,
             max_tokens=self._rollout.max_completion_tokens,
             stop_token_ids=list(self._start.eos_ids),
             logprobs=0,  # the sampled token's alone
             flat_logprobs=True,
             detokenize=False,
-            seed=seed if self._start.seeded else None,
+            seed=request.seed if self._start.seeded else None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
-    def _run(self, requests: Sequence[_Request]) -> Iterator[RolloutGroup]:
+    def _run(self, requests: Sequence[Request]) -> Iterator[RolloutGroup]:
+        self.begin()
+        self.add(list(enumerate(requests)))
+        while self._known:
+            yield from (group for _, group in self.advance())
+
+    def begin(self) -> None:
+        """Make ready for the requests of a phase; what an abandoned one left is dropped."""
+        if self._known:
+            self._engine.abort_request(list(self._known))
+            self._known.clear()
         # A resumed run skips the evaluation that had filled the cache. Both start from none, so
         # that the bits of a step cannot hang on whether vLLM computed a prompt or found it.
         self._engine.reset_prefix_cache()
-        known: dict[str, _Request] = {}
-        for request in requests:
+
+    def add(self, tickets: Sequence[tuple[int, Request]]) -> None:
+        """Take requests on; ``advance`` returns each one's group under its ticket."""
+        for ticket, request in tickets:
             prompt = {"prompt_token_ids": list(self._codec.encode(request.problem))}
             self._num_requests += 1
-            known[str(self._num_requests)] = request
-            self._engine.add_request(str(self._num_requests), prompt, request.params)
-        while self._engine.has_unfinished_requests():
-            for output in self._engine.step():
-                yield self._group(known[output.request_id], output)
+            name = str(self._num_requests)
+            self._known[name] = (ticket, request)
+            self._engine.add_request(name, prompt, self._params(request))
 
-    def _group(self, request: _Request, output: Any) -> RolloutGroup:
+    def advance(self) -> list[tuple[int, RolloutGroup]]:
+        """One forward of everything under way; the groups that finished with it."""
+        finished = []
+        for output in self._engine.step():
+            ticket, request = self._known.pop(output.request_id)
+            finished.append((ticket, self._group(request, output)))
+        return finished
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are under way."""
+        return bool(self._known)
+
+    def _group(self, request: Request, output: Any) -> RolloutGroup:
         prompt_ids = tuple(output.prompt_token_ids)
         rollouts = []
         for completion in output.outputs:

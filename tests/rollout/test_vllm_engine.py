@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.rollout.memory import BLOCK_TOKENS
-from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, MIN_CONCURRENT, VllmEngine
+from rlreason.rollout.memory import BLOCK_TOKENS, MIN_CONCURRENT
+from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, VllmEngine
 from rlreason.types import Rollout, RolloutGroup
 from rlreason.weights.inline import InlinePublisher
 
