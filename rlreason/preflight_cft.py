@@ -118,6 +118,8 @@ def as_grpo(config: CftConfig) -> GrpoConfig:
                 "max_completion_tokens": evaluation.max_completion_tokens,
                 "vllm": evaluation.vllm,
             },
+            # Its value is the negative log-likelihood, where that of a surrogate would be -1.
+            "algorithm": {"loss": "likelihood"},
             "learner": config.learner.model_dump(),
             "cluster": config.cluster.model_dump(),
             "evaluation": evaluation.model_dump(include={"samples", "temperature"}),
