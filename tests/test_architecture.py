@@ -35,7 +35,8 @@ COMPOSERS = {
 of a local writer of candidates and critiques."""
 
 LIBRARY_HOMES = {
-    "vllm": {"rlreason/rollout/vllm_engine.py"},
+    "vllm": {"rlreason/rollout/vllm_engine.py", "rlreason/rollout/adapters.py"},
+    "peft": {"rlreason/learner/lora.py"},
     # cluster/inline.py sets one of its switches before the first process group.
     "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},
     "ray": {
