@@ -66,11 +66,15 @@ class Adapters:
         """
         from vllm.lora.request import LoRARequest
 
+        scale = self._section.alpha / self._section.rank
+        expected = {name: _digest(a, b * scale) for name, a, b in _pairs(tensors)}
+        if not expected:
+            raise StalePolicyError(
+                f"the engine takes adapters, but what was published as version {version} is none"
+            )
         if self.request is not None:
             self._engine.remove_lora(self.request.lora_int_id)
         self._count += 1
-        scale = self._section.alpha / self._section.rank
-        expected = {name: _digest(a, b * scale) for name, a, b in _pairs(tensors)}
         with tempfile.TemporaryDirectory(
             prefix="rlr-adapter-", dir=_MEMORY if _MEMORY.is_dir() else None
         ) as folder:
@@ -150,11 +154,9 @@ def _digest(*tensors: Tensor) -> str:
 
 def _compare(held: Mapping[str, str], expected: Mapping[str, str], version: int) -> None:
     wrong = sorted(n for n in held.keys() | expected.keys() if held.get(n) != expected.get(n))
-    if not expected or wrong:
-        detail = f"{len(wrong)} of {len(expected)} layers" if expected else "nothing was published"
-        first = f", first: {wrong[0]}" if wrong else ""
+    if wrong:
         raise StalePolicyError(
             f"after the adapter of version {version} was published, vLLM's buffers hold something "
-            f"else ({detail}{first}); nothing was sampled from it. If this model cannot take "
-            "adapters, use learner.lora.publish = merged"
+            f"else in {len(wrong)} of {len(expected)} layers, first {wrong[0]}; nothing was "
+            "sampled from it. If this model cannot take adapters, use learner.lora.publish = merged"
         )
