@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rlreason.protocols.trials import TrialBackend as TrialBackend
 from rlreason.types import (
     Coefficients,
     Problem,
@@ -173,7 +174,7 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
-        """Replace the weights by ``tensors`` (Hugging Face names) and drop every cache of them."""
+        """Replace weights or adapter by ``tensors`` and drop every cache of the old ones."""
         ...
 
 
@@ -233,11 +234,18 @@ class Learner(Protocol):
         ...
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
+        """What engines are given: weights under their Hugging Face names, tied tensors once.
+
+        Or an adapter under the names of peft's files, where the recipe publishes adapters.
+        """
         ...
 
     def export_policy(self, folder: Path) -> None:
         """Write safetensors, config and tokenizer that transformers and vLLM load."""
+        ...
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter into a new folder as peft loads it; nothing where none is trained."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -249,7 +257,10 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``."""
+        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``.
+
+        Where an adapter trains, the parameters are its own and ``base`` is what it lies over.
+        """
         ...
 
 
@@ -270,31 +281,4 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
-        ...
-
-
-class TrialBackend(Protocol):
-    """Where the trials of a sweep run, each as a process of its own."""
-
-    @property
-    def slots(self) -> int:
-        """Trials at once."""
-        ...
-
-    def start(
-        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
-    ) -> None:
-        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
-        ...
-
-    def ended(self) -> Mapping[str, int]:
-        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
-        ...
-
-    def stop(self) -> None:
-        """Ask every running trial to save and leave; returns at once."""
-        ...
-
-    def close(self) -> None:
-        """End what still runs, with all that it started."""
         ...
