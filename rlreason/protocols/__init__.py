@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rlreason.protocols.trials import TrialBackend as TrialBackend
 from rlreason.types import (
     Coefficients,
     Problem,
@@ -172,6 +173,15 @@ class RolloutEngine(Protocol):
         """Yield groups of ``samples`` completions (one if greedy) for evaluation."""
         ...
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one completion per problem, cut at ``tokens``, sampled as for training.
+
+        ``version`` seeds it, so that no two versions are asked for the same random numbers.
+        """
+        ...
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace the weights by ``tensors`` (Hugging Face names) and drop every cache of them."""
         ...
@@ -220,7 +230,17 @@ class Learner(Protocol):
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
-                by the weights at the start of this call.
+                by the weights at the start of this call. With ``rollout.lag = 1`` they may be of
+                the version before: ``check_sampler`` is asked instead, before anything is sampled.
+        """
+        ...
+
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Mean absolute gap (nats) between the current weights' logprobs and the sampled ones.
+
+        Raises:
+            StalePolicyError: If it is larger than on equal weights: the engine does not sample
+                from ``version``, the current weights.
         """
         ...
 
@@ -270,31 +290,4 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
-        ...
-
-
-class TrialBackend(Protocol):
-    """Where the trials of a sweep run, each as a process of its own."""
-
-    @property
-    def slots(self) -> int:
-        """Trials at once."""
-        ...
-
-    def start(
-        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
-    ) -> None:
-        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
-        ...
-
-    def ended(self) -> Mapping[str, int]:
-        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
-        ...
-
-    def stop(self) -> None:
-        """Ask every running trial to save and leave; returns at once."""
-        ...
-
-    def close(self) -> None:
-        """End what still runs, with all that it started."""
         ...
