@@ -86,7 +86,9 @@ class StepMetrics:
     entropy: float | None
     """Nats per token."""
     clip_frac: float | None
+    """Share of tokens whose gradient the loss's clipping stopped."""
     bounded_frac: float | None
+    """Share of tokens whose importance weight was bounded or masked (``algorithm.correction``)."""
     mismatch_kl: float | None
     """k3 estimate of KL(rollout policy, learner policy), nats per token."""
     mismatch_abs: float | None
