@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.cluster.deaths import Deaths
-from rlreason.cluster.ray_cluster import open_cluster, reserve
+from rlreason.cluster.ray_cluster import Places, open_cluster, reserve
 from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
@@ -32,21 +32,37 @@ def start_ray(
         ConfigError: If there is no cluster, or not enough of it.
         LearnerLostError, TrainingStopped: If parts die on the way.
     """
-    from rlreason.rollout.memory import concurrent_sequences
-    from rlreason.rollout.requests import RequestMaker
     from rlreason.weights.buckets import unpack
 
-    config, section = plan.config, plan.config.cluster
+    section = plan.config.cluster
     shape = model_shape(plan.model)
-    ray = stack.enter_context(
-        open_cluster(section, weight_bytes=shape.parameters * shape.bytes_of(config.model.dtype))
-    )
+    weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
+    ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
     places = reserve(ray, section)
-    meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
+    fleet = _start_engines(ray, places, plan, deaths)
+    stack.callback(fleet.close)
     ranks = [
         Member(ray, f"learner rank {rank}", places.group, bundle, gpus=places.gpus)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
+    learner = RankedLearner(
+        ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
+    )
+    stack.callback(learner.kill)
+    meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
+    make_ranks(
+        ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines
+    )
+    fleet.await_start()
+    return learner, fleet, FleetPublisher(learner, fleet)
+
+
+def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) -> EngineFleet:
+    """Order the engines; they load while the caller goes on."""
+    from rlreason.rollout.memory import concurrent_sequences
+    from rlreason.rollout.requests import RequestMaker
+
+    config, section = plan.config, plan.config.cluster
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
@@ -60,7 +76,7 @@ def start_ray(
         fixed=section.deterministic if section.deterministic is not None else places.gpus == 0,
         deadlines=section.deadlines,
     )
-    fleet = EngineFleet(
+    return EngineFleet(
         ray,
         seat,
         RequestMaker(config),
@@ -69,21 +85,6 @@ def start_ray(
         deaths=deaths,
         load=load_buckets,
     )
-    stack.callback(fleet.close)
-    make_ranks(
-        ray,
-        ranks,
-        host_rank,
-        plan,
-        meeting_folder=meeting_folder,
-        deadlines=section.deadlines,
-    )
-    learner = RankedLearner(
-        ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
-    )
-    stack.callback(learner.kill)
-    fleet.await_start()
-    return learner, fleet, FleetPublisher(learner, fleet)
 
 
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:
