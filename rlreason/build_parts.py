@@ -53,6 +53,7 @@ def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
         total_steps=config.run.steps,
         reference=load_frozen(plan.model, config.model) if has_reference else None,
         teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
+        on_policy=config.rollout.lag == 0,
     )
 
 

@@ -173,6 +173,15 @@ class RolloutEngine(Protocol):
         """Yield groups of ``samples`` completions (one if greedy) for evaluation."""
         ...
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one completion per problem, cut at ``tokens``, sampled as for training.
+
+        ``version`` seeds it, so that no two versions are asked for the same random numbers.
+        """
+        ...
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace weights or adapter by ``tensors`` and drop every cache of the old ones."""
         ...
@@ -221,7 +230,17 @@ class Learner(Protocol):
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
-                by the weights at the start of this call.
+                by the weights at the start of this call. With ``rollout.lag = 1`` they may be of
+                the version before: ``check_sampler`` is asked instead, before anything is sampled.
+        """
+        ...
+
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Mean absolute gap (nats) between the current weights' logprobs and the sampled ones.
+
+        Raises:
+            StalePolicyError: If it is larger than on equal weights: the engine does not sample
+                from ``version``, the current weights.
         """
         ...
 

@@ -133,6 +133,12 @@ class VllmEngine:
         """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
         return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one short completion per problem; see protocols.RolloutEngine."""
+        return self._run(self._requests.probe(problems, version=version, tokens=tokens))
+
     def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -140,7 +146,7 @@ class VllmEngine:
         return SamplingParams(
             n=request.samples,
             temperature=request.temperature,
-            max_tokens=self._rollout.max_completion_tokens,
+            max_tokens=request.max_tokens or self._rollout.max_completion_tokens,
             stop_token_ids=list(self._start.eos_ids),
             logprobs=0,  # the sampled token's alone
             flat_logprobs=True,
