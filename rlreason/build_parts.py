@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlreason.config import GrpoConfig
 from rlreason.data.prompts import PromptEncoder
+from rlreason.memory.plan import EngineShare
 
 if TYPE_CHECKING:
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
@@ -27,6 +28,8 @@ class PartsPlan(NamedTuple):
     encoder: PromptEncoder
     eos_ids: tuple[int, ...]
     max_len: int
+    share: EngineShare | None = None
+    """What the memory plan leaves an engine; None where no plan is made."""
 
 
 def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
@@ -49,6 +52,7 @@ def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
 
 def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
     """The engine on the weights at ``plan.start``."""
+    from rlreason.rollout.memory import GpuShare
     from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
 
     start = EngineStart(
@@ -59,5 +63,6 @@ def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
         threads=threads,
         seeded=seeded,
         engines=plan.config.cluster.engines,
+        gpu=GpuShare(*plan.share) if plan.share else None,
     )
     return VllmEngine(plan.config, plan.encoder, start)

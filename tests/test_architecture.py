@@ -27,6 +27,7 @@ COMPOSERS = {
     "build_writers",
     "preflight",
     "preflight_cft",
+    "preflight_memory",
     "doctor_trial",
     "restarting",
     "writer_process",

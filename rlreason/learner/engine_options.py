@@ -8,6 +8,10 @@ import torch
 
 from rlreason.config import LearnerSection
 
+BUCKET_ELEMENTS = 100_000_000
+"""Gradients that ZeRO collects before it reduces them, and weights that it gathers at once. The
+buffer exists whole: DeepSpeed's own 500 million are a GiB in bfloat16 beside any model."""
+
 
 def deepspeed_config(learner: LearnerSection, dtype: torch.dtype) -> dict[str, Any]:
     """What DeepSpeed is told. ``learner.deepspeed`` wins over what is derived here.
@@ -24,6 +28,8 @@ def deepspeed_config(learner: LearnerSection, dtype: torch.dtype) -> dict[str, A
         "zero_optimization": {
             "stage": max(learner.zero_stage, 1 if low_precision else 0),
             "overlap_comm": False,
+            "reduce_bucket_size": BUCKET_ELEMENTS,
+            "allgather_bucket_size": BUCKET_ELEMENTS,
         },
         "bf16": {"enabled": low_precision},
         "zero_allow_untested_optimizer": True,

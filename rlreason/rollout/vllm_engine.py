@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from rlreason.config import ModelSection
-from rlreason.errors import TrainingStopped
+from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.protocols import PromptCodec
-from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
+from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -46,6 +46,8 @@ class EngineStart(NamedTuple):
     """Seed each request, so that a replay samples the same tokens."""
     engines: int = 1
     """Engines that share the work of a step."""
+    gpu: GpuShare | None = None
+    """What the memory plan leaves the engine; None on a CPU, and where it has a GPU alone."""
 
 
 def _prepare_environment(threads: int) -> None:
@@ -86,6 +88,7 @@ class VllmEngine:
         self._requests = RequestMaker(config)
         self._num_requests = 0
         self._known: dict[str, tuple[int, Request]] = {}
+        self._asleep = False
         self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
 
@@ -121,6 +124,15 @@ class VllmEngine:
                 # ("CPU Generator does not use offset"), so prompts are never split.
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(MIN_BATCHED_TOKENS, self._start.max_len),
+            }
+        elif self._start.gpu is not None:
+            share = self._start.gpu
+            derived |= {
+                "kv_cache_memory_bytes": share.cache_bytes,
+                # vLLM refuses to start where less is free, and its default is nearly all.
+                "gpu_memory_utilization": max(0.01, share.utilization),
+                "max_num_batched_tokens": share.batch_tokens,
+                "enable_sleep_mode": share.sleeps,
             }
         return derived | self._rollout.vllm
 
@@ -169,6 +181,7 @@ class VllmEngine:
 
     def begin(self) -> None:
         """Make ready for the requests of a phase; what an abandoned one left is dropped."""
+        self._wake()
         if self._known:
             self._engine.abort_request(list(self._known))
             self._known.clear()
@@ -225,8 +238,29 @@ class VllmEngine:
             greedy=request.greedy,
         )
 
+    def sleep(self) -> None:
+        """Give the GPU back, weights to the host and cache to nobody, until the next call.
+
+        Raises:
+            ConfigError: If the engine was not started to be able to.
+        """
+        if self._start.gpu is None or not self._start.gpu.sleeps:
+            raise ConfigError(
+                "the engine cannot sleep: vLLM's sleep mode needs a GPU, and is on only where the "
+                "memory plan says that engine and learner do not fit together"
+            )
+        if not self._asleep:
+            self._engine.sleep(level=1)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._engine.wake_up()
+            self._asleep = False
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace the weights by ``tensors`` and drop the prefix cache made with the old ones."""
+        self._wake()
         self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
         if not self._engine.reset_prefix_cache():
             raise TrainingStopped("vLLM kept prefix-cache blocks of the previous policy version")
