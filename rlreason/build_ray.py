@@ -6,11 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.cluster.deaths import Deaths
-from rlreason.cluster.ray_cluster import open_cluster, reserve
+from rlreason.cluster.ray_cluster import Places, open_cluster, reserve
 from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
@@ -33,25 +34,44 @@ def start_ray(
         ConfigError: If there is no cluster, or not enough of it.
         LearnerLostError, TrainingStopped: If parts die on the way.
     """
-    from rlreason.rollout.memory import concurrent_sequences
-    from rlreason.rollout.requests import RequestMaker
     from rlreason.weights.buckets import unpack
 
-    config, section = plan.config, plan.config.cluster
+    section, logs = plan.config.cluster, _logs(plan)
     shape = model_shape(plan.model)
-    ray = stack.enter_context(
-        open_cluster(section, weight_bytes=shape.parameters * shape.bytes_of(config.model.dtype))
-    )
+    weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
+    ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
     places = reserve(ray, section)
-    meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
+    fleet = _start_engines(ray, places, plan, deaths)
+    stack.callback(fleet.close)
     ranks = [
-        Member(ray, f"learner rank {rank}", places.group, bundle, gpus=places.gpus)
+        Member(ray, f"learner rank {rank}", places, bundle, logs=logs)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
+    learner = RankedLearner(
+        ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
+    )
+    stack.callback(learner.kill)
+    meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
+    make_ranks(
+        ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines
+    )
+    fleet.await_start()
+    publisher = FleetPublisher(learner, fleet)
+    if plan.share and plan.share.sleeps and places.gpus:
+        return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
+    return learner, fleet, publisher
+
+
+def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) -> EngineFleet:
+    """Order the engines; they load while the caller goes on."""
+    from rlreason.rollout.memory import concurrent_sequences
+    from rlreason.rollout.requests import RequestMaker
+
+    config, section, logs = plan.config, plan.config.cluster, _logs(plan)
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places.group, bundle, gpus=places.gpus)
+        member = Member(ray, f"engine {index}", places, bundle, logs=logs)
         made = member.make(host_engine, plan)
         return EngineSeat(member, made, start_s=section.deadlines.start_s)
 
@@ -61,7 +81,7 @@ def start_ray(
         fixed=section.deterministic if section.deterministic is not None else places.gpus == 0,
         deadlines=section.deadlines,
     )
-    fleet = EngineFleet(
+    return EngineFleet(
         ray,
         seat,
         RequestMaker(config),
@@ -70,24 +90,10 @@ def start_ray(
         deaths=deaths,
         load=load_buckets,
     )
-    stack.callback(fleet.close)
-    make_ranks(
-        ray,
-        ranks,
-        host_rank,
-        plan,
-        meeting_folder=meeting_folder,
-        deadlines=section.deadlines,
-    )
-    learner = RankedLearner(
-        ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
-    )
-    stack.callback(learner.kill)
-    fleet.await_start()
-    publisher = FleetPublisher(learner, fleet)
-    if plan.share and plan.share.sleeps and places.gpus:
-        return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
-    return learner, fleet, publisher
+
+
+def _logs(plan: PartsPlan) -> Path:
+    return Path(plan.config.run.folder) / plan.config.run.name / "log"
 
 
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:

@@ -17,7 +17,7 @@ def memory_job(
     gpu_bytes = _gpu_bytes(config)
     if gpu_bytes is None:
         return None
-    from rlreason.learner.engine_options import BUCKET_ELEMENTS
+    from rlreason.learner.engine_options import MAX_BUCKET
     from rlreason.rollout.memory import cache_tokens, concurrent_sequences
 
     return Job(
@@ -29,7 +29,7 @@ def memory_job(
             recipe.rollout, engines=recipe.cluster.engines
         ),
         cache_tokens=cache_tokens,
-        bucket_elements=BUCKET_ELEMENTS,
+        bucket_elements=MAX_BUCKET,
     )
 
 

@@ -1,7 +1,7 @@
 """A Ray cluster for one run: joined where one is named, else started on this machine alone.
 
-One of our own listens on the loopback as far as Ray allows (its raylet and GCS also bind other
-addresses), takes nobody without its token, and ends with this process, killed or not.
+One of our own listens on the loopback alone, takes nobody without its token, and ends with this
+process, killed or not. A cluster that others started listens where they let it.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ def open_cluster(section: ClusterSection, *, weight_bytes: int) -> Iterator[Any]
     """
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if section.address is None:  # read at import; Ray then takes 127.0.0.1 for its address
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     ray = _ray()
     with contextlib.ExitStack() as stack:
         try:

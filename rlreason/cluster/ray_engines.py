@@ -27,6 +27,8 @@ GATHER_S = 0.02
 """Groups that finish within this time travel together."""
 ORDERS = 2
 """Orders under way per engine."""
+LOCATE_S = 60.0
+"""How long an engine that is ready may take to say where it runs."""
 
 
 class EngineSeat:
@@ -48,6 +50,13 @@ class EngineSeat:
             seconds, self._warm_s = max(seconds, self._warm_s), 0.0
         self._orders.append((kind, self.member.call(function, *args), seconds))
 
+    def abandon(self) -> None:
+        """Nobody asks any more for what is being sampled."""
+        self._orders = deque(
+            ("abandoned" if kind == "sample" else kind, ref, seconds)
+            for kind, ref, seconds in self._orders
+        )
+
     @property
     def count(self) -> int:
         """Orders under way."""
@@ -66,6 +75,8 @@ class EngineSeat:
         """
         kind, ref, _ = self._orders[0]
         result = self.member.result(ref, REPORT_S, kind)
+        if kind == "start":
+            self.member.locate(LOCATE_S)
         self._orders.popleft()
         self._since = time.monotonic()
         return kind, result
@@ -78,7 +89,7 @@ class EngineSeat:
         """
         if self._orders and time.monotonic() - self._since > self._orders[0][2]:
             kind, _, seconds = self._orders[0]
-            raise LostError(f"{self.member.name} gave no sign of life in {seconds:g} s ({kind})")
+            raise LostError(self.member.silent(seconds, kind))
 
 
 class FleetPlan(NamedTuple):
@@ -195,6 +206,7 @@ class EngineFleet:
             fixed=self._plan.fixed,
         )
         for seat in self._seats:
+            seat.abandon()
             seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
         while not dispatch.is_done:
             for index in range(len(self._seats)):

@@ -70,7 +70,7 @@ class DeepSpeedLearner:
                 weight_decay=learner.weight_decay,
                 fused=True,  # one kernel per tensor instead of six
             ),
-            config=deepspeed_config(learner, dtype),
+            config=deepspeed_config(learner, dtype, parameters=model.num_parameters()),
         )
         self._device = self._engine.device
         self._engine.enable_backward_allreduce = self._engine.zero_optimization_stage() > 0
@@ -104,7 +104,8 @@ class DeepSpeedLearner:
             group["lr"] = rate
         plans = [self._microbatches(batch) for batch in batches]
         # Later updates of a step compare with the weights at its start; the first one is at them.
-        old = [None, *(self._old_logprobs(plan) for plan in plans[1:])]
+        later = zip(batches[1:], plans[1:], strict=True)
+        old = [None, *(self._old_logprobs(batch, plan) for batch, plan in later)]
         total = Sums.zero(self._device)
         norms, skipped = [], False
         for index, (batch, plan) in enumerate(zip(batches, plans, strict=True)):
@@ -136,15 +137,19 @@ class DeepSpeedLearner:
             budget=self._config.tokens_per_microbatch,
             max_shared_row=max_shared_row(self._model.config),
             width=self._model.config.hidden_size,
+            whole_groups=LOSSES[self._algorithm.loss].couple is not None,
         )
         return [
             collate(rows, self._device) if rows else empty_microbatch(self._device)
             for rows in plans[self.rank]
         ]
 
-    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
-        """None where neither the loss nor the comparison with the sampler asks for them."""
-        sampled = any(microbatch.rollout_logprobs is not None for microbatch in plan)
+    def _old_logprobs(self, batch: TrainBatch, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
+        """None where neither the loss nor the comparison with the sampler asks for them.
+
+        The whole batch decides, not this rank's share: all ranks must go forward as often.
+        """
+        sampled = any(sequence.rollout_logprobs is not None for sequence in batch.sequences)
         if not (sampled or LOSSES[self._algorithm.loss].reads_old):
             return None
         with torch.no_grad():

@@ -76,7 +76,7 @@ def learner_memory(
     frozen = count * size if config.algorithm.kl else 0
     frozen += teacher.parameters * size if teacher else 0
     share = -(-count // ranks)
-    bucket = bucket_elements * size
+    bucket = min(count, bucket_elements) * size
     if stage == 0:
         return LearnerMemory(
             weights=count * size,

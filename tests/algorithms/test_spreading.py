@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlreason.algorithms.batching import plan_microbatches
-from rlreason.algorithms.spreading import plan_for_ranks, row_cost, spread_rows
+from rlreason.algorithms.spreading import plan_for_ranks, row_cost, spread
 from rlreason.types import TrainSequence
 
 
-def sequence(length: int, first: int = 1) -> TrainSequence:
+def sequence(length: int, first: int = 1, group: int = -1) -> TrainSequence:
     return TrainSequence(
         token_ids=(first, *range(2, length + 1)),
         loss_mask=(False, *(True,) * (length - 1)),
         advantages=(0.5,) * length,
         rollout_logprobs=None,
+        group=group,
     )
 
 
@@ -54,14 +55,14 @@ def test_cost_is_quadratic_so_one_long_row_outweighs_more_tokens_in_short_ones()
     # hold 36 tokens. By tokens alone the long row's rank would still get none of them, so there
     # are 12 short ones: 72 tokens, more than 60, but 144 in cost.
     rows = [(sequence(60),), *((sequence(6, first=9 + i),) for i in range(12))]
-    shares = spread_rows(rows, ranks=2, width=1)
+    shares = spread([[row] for row in rows], ranks=2, width=1)
     assert [len(share) for share in shares] == [1, 12]
 
 
 def test_the_dearest_share_is_within_a_third_of_the_even_one() -> None:
     lengths = [50, 3, 20, 20, 41, 8, 8, 30, 12, 25, 33, 6]
     rows = [(sequence(length, first=index),) for index, length in enumerate(lengths)]
-    got = loads(spread_rows(rows, ranks=3, width=64), 64)
+    got = loads(spread([[row] for row in rows], ranks=3, width=64), 64)
     assert max(got) <= 4 / 3 * sum(got) / 3
 
 
@@ -73,4 +74,28 @@ def test_more_ranks_than_sequences_leaves_empty_microbatches() -> None:
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_equal_rows_are_dealt_evenly(ranks: int) -> None:
     rows = [(sequence(9, first=index),) for index in range(8)]
-    assert [len(share) for share in spread_rows(rows, ranks=ranks, width=8)] == [8 // ranks] * ranks
+    assert [len(share) for share in spread([[row] for row in rows], ranks=ranks, width=8)] == [
+        8 // ranks
+    ] * ranks
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=8),
+    ranks=st.integers(1, 4),
+    shared=st.sampled_from([0, 40]),
+)
+def test_a_whole_group_is_on_one_rank(sizes: list[int], ranks: int, shared: int) -> None:
+    # Every group has the same prompt, as when a problem is drawn twice.
+    sequences = [
+        sequence(4 + index, group=group)
+        for group, size in enumerate(sizes)
+        for index in range(size)
+    ]
+    plans = plan_for_ranks(
+        sequences, ranks=ranks, budget=30, max_shared_row=shared, width=8, whole_groups=True
+    )
+    held = [{one.group for rows in plan for row in rows for one in row} for plan in plans]
+    assert sum(map(len, held)) == len(sizes)
+    assert len({len(plan) for plan in plans}) == 1
+    computed = Counter(one for plan in plans for rows in plan for row in rows for one in row)
+    assert computed == Counter(sequences)
