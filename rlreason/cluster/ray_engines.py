@@ -188,6 +188,13 @@ class EngineFleet:
                         f"{version} was published to it"
                     )
 
+    def sleep(self) -> None:
+        """Have every engine give its GPU back until it is next asked for something."""
+        for seat in self._seats:
+            seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+        while any(seat.count for seat in self._seats):
+            list(self._answers(None))
+
     def close(self) -> None:
         """End all engines; none is started again, though a thread may still be sampling."""
         self._is_closed = True

@@ -115,6 +115,10 @@ class RankedLearner:
         """Continue from ``save``'s folder, whatever the number of ranks that wrote it."""
         self._all(methodcaller("load", folder.resolve()))
 
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocators keep."""
+        self._all(methodcaller("release_memory"))
+
     def digests(self) -> dict[str, str]:
         """SHA-256 of the whole state; equal on every rank."""
         digests: dict[str, str] = self._all(methodcaller("digests"))[0]

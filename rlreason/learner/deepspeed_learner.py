@@ -282,6 +282,11 @@ class DeepSpeedLearner:
         if "reference" in self._frozen:
             self._frozen["reference"].load(folder / REFERENCE_FILE)
 
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocator keeps, so that an engine may wake."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def digests(self) -> dict[str, str]:
         """SHA-256 of the weights, of ``optimizer`` and of each frozen model of the loss."""
         frozen = {name: policy.digest() for name, policy in self._frozen.items()}

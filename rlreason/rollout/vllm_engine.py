@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from rlreason.config import LoraSection, ModelSection
-from rlreason.errors import TrainingStopped
+from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.protocols import PromptCodec
 from rlreason.rollout.adapters import Adapters, adapter_options
 from rlreason.rollout.environment import prepare_environment
-from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
+from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -51,6 +51,8 @@ class EngineStart(NamedTuple):
     """The shape of the adapters that will come, its targets listed; None: whole weights come."""
     adapter: Path | None = None
     """With ``lora``: folder of the adapter of ``version`` over ``path``; None: it has none."""
+    gpu: GpuShare | None = None
+    """What the memory plan leaves the engine; None on a CPU, and where it has a GPU alone."""
 
 
 class VllmEngine:
@@ -69,6 +71,7 @@ class VllmEngine:
         self._requests = RequestMaker(config)
         self._num_requests = 0
         self._known: dict[str, tuple[int, Request]] = {}
+        self._asleep = False
         self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
         self._adapters = Adapters(self._engine, start.lora) if start.lora else None
@@ -107,6 +110,15 @@ class VllmEngine:
                 # ("CPU Generator does not use offset"), so prompts are never split.
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(MIN_BATCHED_TOKENS, self._start.max_len),
+            }
+        elif self._start.gpu is not None:
+            share = self._start.gpu
+            derived |= {
+                "kv_cache_memory_bytes": share.cache_bytes,
+                # vLLM refuses to start where less is free, and its default is nearly all.
+                "gpu_memory_utilization": max(0.01, share.utilization),
+                "max_num_batched_tokens": share.batch_tokens,
+                "enable_sleep_mode": share.sleeps,
             }
         if self._start.lora is not None:
             derived |= adapter_options(self._start.lora)
@@ -163,6 +175,7 @@ class VllmEngine:
 
     def begin(self) -> None:
         """Make ready for the requests of a phase; what an abandoned one left is dropped."""
+        self._wake()
         if self._known:
             self._engine.abort_request(list(self._known))
             self._known.clear()
@@ -222,8 +235,29 @@ class VllmEngine:
             greedy=request.greedy,
         )
 
+    def sleep(self) -> None:
+        """Give the GPU back, weights to the host and cache to nobody, until the next call.
+
+        Raises:
+            ConfigError: If the engine was not started to be able to.
+        """
+        if self._start.gpu is None or not self._start.gpu.sleeps:
+            raise ConfigError(
+                "the engine cannot sleep: vLLM's sleep mode needs a GPU, and is on only where the "
+                "memory plan says that engine and learner do not fit together"
+            )
+        if not self._asleep:
+            self._engine.sleep(level=1)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._engine.wake_up()
+            self._asleep = False
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace weights or adapter by ``tensors`` and drop the prefix cache of the old ones."""
+        self._wake()
         if self._adapters is not None:
             self._adapters.load(dict(tensors), version=version)
         else:
