@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlreason.protocols.trials import TrialBackend as TrialBackend
+from rlreason.protocols.writers import Writer as Writer
 from rlreason.types import (
     Coefficients,
     Problem,
     RolloutGroup,
     Score,
     ScoredGroup,
-    TextReply,
-    TextRequest,
     TrainBatch,
     TrainSequence,
     UpdateStats,
@@ -192,24 +191,6 @@ class Scorer(Protocol):
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
-        ...
-
-
-class Writer(Protocol):
-    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
-
-    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
-    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
-    then checked before anything heavy starts. What it writes is judged like any model's: by
-    grade, verdict and correction.
-    """
-
-    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
-        """Yield one reply per request as it is there, in any order.
-
-        A reply is stored before the next one is asked for. What fails for one request is a reply
-        with ``error``; what would fail for all of them raises ``TrainingStopped``.
-        """
         ...
 
 
