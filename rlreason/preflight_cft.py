@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from rlreason.critique.seed_stage import choose_seeds
 from rlreason.data.pools import split_held_out, split_key
 from rlreason.data.prompts import PromptEncoder
 from rlreason.errors import ConfigError
+from rlreason.models.weight_files import check_weight_files
 from rlreason.preflight import Plan, preflight
 from rlreason.types import Problem
 
@@ -80,6 +82,8 @@ def preflight_cft(config: CftConfig) -> CftPlan:
     templates = _templates(config)
     grpo = as_grpo(config)
     plan = preflight(grpo)
+    if isinstance(plan.model, Path):
+        check_weight_files(plan.model, field="model.path", value=config.model.path)
     seed_pools, validation, test = _divided(config, plan)
     refuse_overlap(validation, test, split_key)
     checked = CftPlan(
