@@ -92,7 +92,10 @@ def check_generator(
     if section.kind == "local":
         local = load_local(section, where=where)
         lengths = [_prompt_length(local, problem, template, where) for problem in problems]
-        text_limit(section, local, max(lengths))
+        try:
+            text_limit(section, local, max(lengths, default=0))
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{error}") from None
 
 
 def check_teacher(section: WriterSection, problems: Sequence[Problem], *, where: str) -> None:
