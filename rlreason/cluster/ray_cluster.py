@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from rlreason.cluster.guard import guarded
 from rlreason.config import ClusterSection
 from rlreason.errors import ConfigError
 
@@ -81,18 +82,20 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
     hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
     os.environ["RAY_AUTH_TOKEN"] = token
     try:
-        ray.init(
-            address="local",
-            num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            # Two versions may be on their way at once.
-            object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-        )
-        yield
+        with guarded(token):
+            ray.init(
+                address="local",
+                num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                # Two versions may be on their way at once.
+                object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+            yield
+            ray.shutdown()
     finally:
         ray.shutdown()
         for name, value in hidden.items():
