@@ -15,8 +15,9 @@ from rlreason.cluster.ray_cluster import Places, open_cluster, reserve
 from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-from rlreason.memory_plan import model_shape
+from rlreason.memory.shape import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
+from rlreason.turns import TurnTakingLearner
 
 if TYPE_CHECKING:
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
@@ -55,7 +56,10 @@ def start_ray(
         ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines
     )
     fleet.await_start()
-    return learner, fleet, FleetPublisher(learner, fleet)
+    publisher = FleetPublisher(learner, fleet)
+    if plan.share and plan.share.sleeps and places.gpus:
+        return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
+    return learner, fleet, publisher
 
 
 def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) -> EngineFleet:

@@ -22,6 +22,7 @@ from rlreason.data.pools import split_held_out, split_key
 from rlreason.data.prompts import PromptEncoder
 from rlreason.errors import ConfigError
 from rlreason.preflight import Plan, preflight
+from rlreason.preflight_lora import check_lora
 from rlreason.types import Problem
 
 ByPool = Mapping[str, list[Problem]]
@@ -80,6 +81,7 @@ def preflight_cft(config: CftConfig) -> CftPlan:
     templates = _templates(config)
     grpo = as_grpo(config)
     plan = preflight(grpo)
+    check_lora(config.learner.lora, plan.model)
     seed_pools, validation, test = _divided(config, plan)
     refuse_overlap(validation, test, split_key)
     checked = CftPlan(
@@ -118,7 +120,10 @@ def as_grpo(config: CftConfig) -> GrpoConfig:
                 "max_completion_tokens": evaluation.max_completion_tokens,
                 "vllm": evaluation.vllm,
             },
-            "learner": config.learner.model_dump(),
+            # Its value is the negative log-likelihood, where that of a surrogate would be -1.
+            "algorithm": {"loss": "likelihood"},
+            # Engines see whole policies from the disk, whatever was trained in them.
+            "learner": config.learner.model_dump() | {"lora": None},
             "cluster": config.cluster.model_dump(),
             "evaluation": evaluation.model_dump(include={"samples", "temperature"}),
         }
