@@ -57,7 +57,7 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, logs=tmp_path)
+        member = Member(ray, f"engine {index}", places, bundle, gpus=0, logs=tmp_path)
         made = member.make(ray_fakes.make_engine, tmp_path)
         return EngineSeat(member, made, start_s=DEADLINES.start_s)
 
@@ -91,7 +91,7 @@ def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
 
     def start(**told: int) -> RankedLearner:
         members = [
-            Member(ray, f"learner rank {rank}", places, bundle, logs=tmp_path)
+            Member(ray, f"learner rank {rank}", places, bundle, gpus=0, logs=tmp_path)
             for rank, bundle in enumerate(places.rank_bundles)
         ]
         learner = RankedLearner(ray, members, deadlines=DEADLINES, pack=ray_fakes.pack, unpack=list)
