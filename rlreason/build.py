@@ -204,11 +204,13 @@ def _parts(
 ) -> PartsPlan:
     """On the checkpoint's weights, or the starting model's."""
     start = checkpoint.policy if checkpoint else plan.model
+    adapter = checkpoint.adapter.resolve() if checkpoint and config.learner.lora else None
     return PartsPlan(
         config=config,
         model=plan.model,
         teacher=plan.teacher,
         start=start.resolve() if isinstance(start, Path) else start,
+        adapter=adapter,
         version=checkpoint.version if checkpoint else 0,
         encoder=plan.encoder,
         eos_ids=plan.eos_ids,

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from rlreason.build_writers import named_writer
+from rlreason.checkpoint import ADAPTER
 from rlreason.config import CftConfig, EvaluationSection, PluginConfig, WriterSection
 from rlreason.config_file import resolved_yaml
 from rlreason.console import run_console
@@ -134,11 +135,17 @@ def _learner_opener(config: CftConfig, checked: CftPlan) -> OpenLearner:
 
         prepare_process(config.cluster)
         from rlreason.learner.deepspeed_learner import DeepSpeedLearner
+        from rlreason.learner.lora import Adapter
         from rlreason.learner.policy import load_model
 
         gc.collect()  # the learner before this one
+        base, lora = checked.plan.model, config.learner.lora
+        learned = load_model(base if lora else policy or base, config.model)
+        if lora:
+            saved = policy.with_name(ADAPTER) if policy else None
+            learned = Adapter(learned, lora, seed=config.run.seed, base=base, saved=saved)
         return DeepSpeedLearner(
-            load_model(policy or checked.plan.model, config.model),
+            learned,
             checked.plan.encoder.tokenizer,
             learner=config.learner,
             algorithm=checked.grpo.algorithm,

@@ -25,6 +25,7 @@ from rlreason.item_history import select_problems
 from rlreason.memory.plan import Job
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
+from rlreason.preflight_lora import check_lora
 from rlreason.preflight_memory import memory_job
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
@@ -83,6 +84,7 @@ def preflight(config: GrpoConfig) -> Plan:
         ConfigError, PluginError, DataError: Naming the field or row, the rule and the remedy.
     """
     model = resolve_model(config.model.path)
+    check_lora(config.learner.lora, model)
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}

@@ -52,17 +52,28 @@ class TurnTakingLearner:
         self._learner.release_memory()
         return logprobs
 
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """A forward of every sequence while the engine sleeps."""
+        self._sleep()
+        gap = self._learner.check_sampler(sequences, version=version)
+        self._learner.release_memory()
+        return gap
+
     def refresh_reference(self) -> None:
         """Make the current weights the reference."""
         self._learner.refresh_reference()
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
+        """What engines are given."""
         return self._learner.named_tensors()
 
     def export_policy(self, folder: Path) -> None:
         """Write what transformers and vLLM load."""
         self._learner.export_policy(folder)
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft loads it; nothing where none is trained."""
+        self._learner.export_adapter(folder)
 
     def save(self, folder: Path) -> None:
         """Write optimizer, random state and a refreshed reference."""

@@ -59,6 +59,7 @@ def engine_on(share: GpuShare | None) -> tuple[VllmEngine, FakeVllm]:
         path=MODEL, version=0, max_len=96, eos_ids=(2,), threads=1, gpu=share
     )
     engine._engine, engine._known, engine._asleep = FakeVllm(), {}, False
+    engine._adapters = None
     engine._codec, engine._rollout = encoder(), CONFIG.rollout
     return engine, engine._engine
 

@@ -43,8 +43,10 @@ def open_cluster(section: ClusterSection, *, weight_bytes: int) -> Iterator[Any]
     """
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if section.address is None:  # read at import; Ray then takes 127.0.0.1 for its address
+    if section.address is None:
+        # Read at import; Ray then takes 127.0.0.1 for its address.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are the run, no guests
     ray = _ray()
     with contextlib.ExitStack() as stack:
         try:

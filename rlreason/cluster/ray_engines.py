@@ -18,7 +18,7 @@ from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.dispatch import Dispatch
 from rlreason.cluster.ray_host import LostError, Member
 from rlreason.config import DeadlineSection
-from rlreason.errors import StalePolicyError
+from rlreason.errors import StalePolicyError, TrainingStopped
 from rlreason.types import Problem, RolloutGroup
 
 REPORT_S = 1.0
@@ -132,6 +132,7 @@ class EngineFleet:
         self._deaths, self._load = deaths, load
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
+        self._is_closed = False
         self._seats = [start(index) for index in range(plan.engines)]
 
     def await_start(self) -> None:
@@ -159,6 +160,12 @@ class EngineFleet:
     ) -> Iterator[RolloutGroup]:
         """Yield groups of ``samples`` completions; see protocols.RolloutEngine."""
         return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
+
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one short completion per problem; see protocols.RolloutEngine."""
+        return self._run(self._requests.probe(problems, version=version, tokens=tokens))
 
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Refused: weights go to a fleet in shared memory, see ``load_buckets``."""
@@ -189,7 +196,8 @@ class EngineFleet:
             list(self._answers(None))
 
     def close(self) -> None:
-        """End all engines."""
+        """End all engines; none is started again, though a thread may still be sampling."""
+        self._is_closed = True
         for seat in self._seats:
             seat.member.kill()
 
@@ -242,6 +250,8 @@ class EngineFleet:
 
     def _replace(self, index: int, reason: str, dispatch: Dispatch | None) -> None:
         """Kill the engine and whatever it started; a new one gets the current version first."""
+        if self._is_closed:
+            raise TrainingStopped(f"the engines were closed while they sampled: {reason}")
         self._seats[index].member.kill()
         self._deaths.add(reason)
         if dispatch is not None:
