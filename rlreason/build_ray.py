@@ -40,11 +40,11 @@ def start_ray(
     shape = model_shape(plan.model)
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
-    places = reserve(ray, section)
+    places = reserve(ray, section, tensor_parallel=plan.config.rollout.tensor_parallel)
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [
-        Member(ray, f"learner rank {rank}", places, bundle, logs=logs)
+        Member(ray, f"learner rank {rank}", places, bundle, gpus=places.rank_gpus, logs=logs)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
     learner = RankedLearner(
@@ -57,7 +57,7 @@ def start_ray(
     )
     fleet.await_start()
     publisher = FleetPublisher(learner, fleet)
-    if plan.share and plan.share.sleeps and places.gpus:
+    if plan.share and plan.share.sleeps and places.rank_gpus:
         return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
     return learner, fleet, publisher
 
@@ -71,14 +71,14 @@ def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) ->
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, logs=logs)
+        member = Member(ray, f"engine {index}", places, bundle, gpus=places.engine_gpus, logs=logs)
         made = member.make(host_engine, plan)
         return EngineSeat(member, made, start_s=section.deadlines.start_s)
 
     fleet_plan = FleetPlan(
         engines=section.engines,
         at_once=concurrent_sequences(config.rollout, engines=section.engines),
-        fixed=section.deterministic if section.deterministic is not None else places.gpus == 0,
+        fixed=section.deterministic if section.deterministic is not None else places.rank_gpus == 0,
         deadlines=section.deadlines,
     )
     return EngineFleet(

@@ -181,12 +181,7 @@ class EngineFleet:
         for seat in self._seats:
             self._order_load(seat)
         while any(seat.count for seat in self._seats):
-            for seat, kind, held in self._answers(None):
-                if kind == "publish" and held != version:
-                    raise StalePolicyError(
-                        f"{seat.member.name} reports policy version {held} after version "
-                        f"{version} was published to it"
-                    )
+            list(self._answers(None))
 
     def sleep(self) -> None:
         """Have every engine give its GPU back until it is next asked for something."""
@@ -242,11 +237,20 @@ class EngineFleet:
         for seat, ref in zip(asked, refs, strict=True):
             try:
                 if ref in ready:
-                    yield seat, *seat.answer()
+                    kind, answer = seat.answer()
+                    self._prove_arrival(seat, kind, answer)
+                    yield seat, kind, answer
                 else:
                     seat.refuse_silence()
             except LostError as error:
                 self._replace(self._seats.index(seat), str(error), dispatch)
+
+    def _prove_arrival(self, seat: EngineSeat, kind: str, held: Any) -> None:
+        if kind == "publish" and held != self.policy_version:
+            raise StalePolicyError(
+                f"{seat.member.name} reports policy version {held} after version "
+                f"{self.policy_version} was published to it"
+            )
 
     def _replace(self, index: int, reason: str, dispatch: Dispatch | None) -> None:
         """Kill the engine and whatever it started; a new one gets the current version first."""

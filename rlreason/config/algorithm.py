@@ -76,6 +76,11 @@ class RolloutSection(Section):
             )
         return self
 
+    @property
+    def tensor_parallel(self) -> int:
+        """Processes, and GPUs, that one engine's weights are cut over."""
+        return int(self.vllm.get("tensor_parallel_size") or 1)
+
 
 class AlgorithmSection(Section):
     """How completions become a gradient. ``rlreason/algorithms/README.md`` has every formula."""

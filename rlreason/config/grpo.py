@@ -124,7 +124,7 @@ class GrpoConfig(Section):
                 f"learner.lora.dropout = {lora.dropout}: the engine samples without dropout, so "
                 "every ratio between learner and engine would be noise; set it to 0"
             )
-        ranks = self.rollout.vllm.get("tensor_parallel_size", 1)
+        ranks = self.rollout.tensor_parallel
         if lora.publish == "adapter" and ranks > 1:
             raise ValueError(
                 f"learner.lora.publish = adapter with rollout.vllm.tensor_parallel_size = {ranks}: "

@@ -173,7 +173,7 @@ def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
     forward = tokens * size * (3 * model.inner_width + 4 * model.width)
     sampler = SAMPLER_COPIES * 4 * model.vocabulary * job.sequences(config)
     return {
-        "engine weights": model.parameters * size // _tensor_parallel(config),
+        "engine weights": model.parameters * size // config.rollout.tensor_parallel,
         "engine workspace": max(forward, sampler),
         "publication": max(PUBLICATION_BYTES, model.vocabulary * model.width * size),
         "CUDA graphs": 0 if config.rollout.vllm.get("enforce_eager") else GRAPH_BYTES,
@@ -187,8 +187,4 @@ def _batch_tokens(config: GrpoConfig, job: Job) -> int:
 
 def _cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
     size = model.bytes_of(config.model.dtype)
-    return 2 * model.layers * model.key_width * size // _tensor_parallel(config)
-
-
-def _tensor_parallel(config: GrpoConfig) -> int:
-    return int(config.rollout.vllm.get("tensor_parallel_size") or 1)
+    return 2 * model.layers * model.key_width * size // config.rollout.tensor_parallel

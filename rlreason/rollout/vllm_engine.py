@@ -21,6 +21,7 @@ from rlreason.protocols import PromptCodec
 from rlreason.rollout.adapters import Adapters, adapter_options
 from rlreason.rollout.environment import prepare_environment
 from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
+from rlreason.rollout.parallel import reload_workers
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -260,6 +261,8 @@ class VllmEngine:
         self._wake()
         if self._adapters is not None:
             self._adapters.load(dict(tensors), version=version)
+        elif self._rollout.tensor_parallel > 1:
+            reload_workers(self._engine, tensors, _reload_worker)
         else:
             self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
         if not self._engine.reset_prefix_cache():
