@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.alarms import Alarms
+from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.checkpoint import Checkpoint, Checkpointer
+from rlreason.cluster.deaths import Deaths
 from rlreason.config import GrpoConfig, PluginConfig
 from rlreason.config_file import load_config, resolved_yaml
 from rlreason.console import run_console
@@ -18,8 +21,11 @@ from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
+from rlreason.memory.plan import MemoryPlan
+from rlreason.memory.table import memory_text
 from rlreason.pool_changes import Stateful, discard_other_pools, load_adapted
 from rlreason.preflight import Plan, build_curriculum, preflight
+from rlreason.preflight_memory import checked_memory
 from rlreason.progress import open_display
 from rlreason.protocols import Curriculum, Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
@@ -27,19 +33,27 @@ from rlreason.run import Run
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.sinks import open_sinks
+from rlreason.turns import TurnTakingLearner
 
 if TYPE_CHECKING:
     from rlreason.cluster.inline import ProcessSetup
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
-def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
+def open_run(
+    config: GrpoConfig, *, fresh: bool = False, deaths: Deaths | None = None
+) -> Iterator[Run]:
     """Check, lock and build a run, new or continued; close every part of it at the end.
+
+    ``deaths`` counts on where an earlier attempt of this process left off.
 
     Raises:
         RlreasonError: With one message, before any heavy part starts, for the user's mistakes.
     """
     plan = preflight(config)
+    memory = checked_memory(config, plan.memory_job)
     sinks = open_sinks(config.log, config.run.name, config.model_dump(mode="json"))
     with ExitStack() as stack:
         path = Path(config.run.folder) / config.run.name
@@ -52,6 +66,8 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
         scorer = stack.enter_context(_scorer(config, plan.rewards))
         display = open_display()
         stack.enter_context(run_console(display))
+        if memory is not None:
+            log.info("%s", memory_text(memory))
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
         journal = Journal(folder.steps)
@@ -63,7 +79,8 @@ def open_run(config: GrpoConfig, *, fresh: bool = False) -> Iterator[Run]:
             controls.load_state_dict(checkpoint.part("controls"))
         if config.run.on_pool_change == "adapt":
             discard_other_pools(journal, start, curriculum.weights())
-        learner, engine, publisher = _start_inline(config, plan, checkpoint)
+        parts = _parts(config, plan, checkpoint, memory)
+        learner, engine, publisher = _start(parts, stack, deaths)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
         display.start(config.run.steps, start)
@@ -115,7 +132,8 @@ def evaluate_checkpoint(run_folder: Path, version: int | None = None) -> Evaluat
     plan = preflight(config)
     with ExitStack() as stack:
         setup = _prepare(config)
-        engine = _start_engine(config, plan, checkpoint.policy, checkpoint.version, setup)
+        parts = _parts(config, plan, checkpoint)
+        engine = make_engine(parts, threads=setup.threads, seeded=setup.deterministic)
         evaluator = _evaluator(config, plan, engine, None, stack, run_folder)
         if evaluator is None:
             raise ConfigError(f"{run_folder}: no pool of this run holds problems out")
@@ -159,41 +177,43 @@ def _prepare(config: GrpoConfig) -> ProcessSetup:
     return prepare_process(config.cluster)
 
 
-def _start_inline(
-    config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None
+def _start(
+    plan: PartsPlan, stack: ExitStack, deaths: Deaths | None
 ) -> tuple[Learner, RolloutEngine, WeightPublisher]:
-    """Learner and engine in this process, on the checkpoint's weights or the starting model's."""
-    setup = _prepare(config)
-    from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-    from rlreason.learner.policy import load_frozen, load_model
+    """Learner, engine and what is between them, where the recipe wants them."""
+    if plan.config.cluster.backend == "ray":
+        from rlreason.build_ray import start_ray
+
+        return start_ray(plan, stack, deaths or Deaths())
+    setup = _prepare(plan.config)
     from rlreason.weights.inline import InlinePublisher
 
-    path = checkpoint.policy if checkpoint else plan.model
-    learner = DeepSpeedLearner(
-        load_model(path, config.model),
-        plan.encoder.tokenizer,
-        learner=config.learner,
-        algorithm=config.algorithm,
-        temperature=config.rollout.temperature,
-        total_steps=config.run.steps,
-        reference=load_frozen(plan.model, config.model) if config.algorithm.kl else None,
-        teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
-    )
-    engine = _start_engine(config, plan, path, checkpoint.version if checkpoint else 0, setup)
-    return learner, engine, InlinePublisher(learner, engine)
+    learner = make_learner(plan)
+    engine = make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
+    publisher = InlinePublisher(learner, engine)
+    if plan.share and plan.share.sleeps and setup.device == "cuda":
+        return TurnTakingLearner(learner, engine.sleep), engine, publisher
+    return learner, engine, publisher
 
 
-def _start_engine(
-    config: GrpoConfig, plan: Plan, path: Path | str, version: int, setup: ProcessSetup
-) -> RolloutEngine:
-    from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
-
-    start = EngineStart(
-        path=path,
-        version=version,
-        max_len=plan.max_len,
+def _parts(
+    config: GrpoConfig,
+    plan: Plan,
+    checkpoint: Checkpoint | None,
+    memory: MemoryPlan | None = None,
+) -> PartsPlan:
+    """On the checkpoint's weights, or the starting model's."""
+    start = checkpoint.policy if checkpoint else plan.model
+    adapter = checkpoint.adapter.resolve() if checkpoint and config.learner.lora else None
+    return PartsPlan(
+        config=config,
+        model=plan.model,
+        teacher=plan.teacher,
+        start=start.resolve() if isinstance(start, Path) else start,
+        adapter=adapter,
+        version=checkpoint.version if checkpoint else 0,
+        encoder=plan.encoder,
         eos_ids=plan.eos_ids,
-        threads=setup.threads,
-        seeded=setup.deterministic,
+        max_len=plan.max_len,
+        share=memory.engine if memory else None,
     )
-    return VllmEngine(config, plan.encoder, start)

@@ -20,6 +20,14 @@ MAY_CHANGE = (
     "run.keep_checkpoints",
     "run.on_pool_change",
     "cluster.threads",
+    "cluster.backend",
+    "cluster.learners",
+    "cluster.engines",
+    "cluster.layout",
+    "cluster.address",
+    "cluster.deadlines",
+    "cluster.gpu_gib",
+    "learner.zero_stage",
 )
 """Fields that may differ when a run continues: they touch nothing that was learned so far."""
 

@@ -8,6 +8,7 @@
     +-- CheckpointError   (RuntimeError)
     +-- RunLockedError    (RuntimeError)
     +-- StalePolicyError  (RuntimeError)
+    +-- LearnerLostError  (RuntimeError)
     +-- TrainingStopped   (RuntimeError)
 
 A message says where (file and line, dotted field, plug-in path, problem id), which value, which
@@ -47,6 +48,10 @@ class RunLockedError(RlreasonError, RuntimeError):
 
 class StalePolicyError(RlreasonError, RuntimeError):
     """The engine samples from other weights than the learner holds."""
+
+
+class LearnerLostError(RlreasonError, RuntimeError):
+    """A learner rank died or hung; all ranks start again from checkpoint and journal."""
 
 
 class TrainingStopped(RlreasonError, RuntimeError):

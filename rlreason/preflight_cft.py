@@ -24,6 +24,7 @@ from rlreason.data.prompts import PromptEncoder
 from rlreason.errors import ConfigError
 from rlreason.models.weight_files import check_weight_files
 from rlreason.preflight import Plan, preflight
+from rlreason.preflight_lora import check_lora
 from rlreason.types import Problem
 
 ByPool = Mapping[str, list[Problem]]
@@ -91,6 +92,7 @@ def preflight_cft(config: CftConfig) -> CftPlan:
         raise ConfigError(shared) from error
     if isinstance(plan.model, Path):
         check_weight_files(plan.model, field="model.path", value=config.model.path)
+    check_lora(config.learner.lora, plan.model)
     seed_pools, validation, test = _divided(config, plan)
     refuse_overlap(validation, test, split_key)
     checked = CftPlan(
@@ -129,7 +131,10 @@ def as_grpo(config: CftConfig) -> GrpoConfig:
                 "max_completion_tokens": evaluation.max_completion_tokens,
                 "vllm": evaluation.vllm,
             },
-            "learner": config.learner.model_dump(),
+            # Its value is the negative log-likelihood, where that of a surrogate would be -1.
+            "algorithm": {"loss": "likelihood"},
+            # Engines see whole policies from the disk, whatever was trained in them.
+            "learner": config.learner.model_dump() | {"lora": None},
             "cluster": config.cluster.model_dump(),
             "evaluation": evaluation.model_dump(include={"samples", "temperature"}),
         }

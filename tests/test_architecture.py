@@ -21,21 +21,25 @@ FOUNDATION = CONTRACTS | {"algorithms"}
 COMPOSERS = {
     "build",
     "build_cft",
+    "build_parts",
+    "build_ray",
     "build_sweep",
     "build_writers",
     "preflight",
     "preflight_cft",
+    "preflight_memory",
     "doctor_trial",
+    "restarting",
     "writer_process",
 }
-"""What puts adapters together: the builds, their first halves, the doctor's trials, and the process
-of a local writer of candidates and critiques."""
+"""What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 
 LIBRARY_HOMES = {
-    "vllm": {"rlreason/rollout/vllm_engine.py"},
+    "vllm": {"rlreason/rollout/vllm_engine.py", "rlreason/rollout/adapters.py"},
+    "peft": {"rlreason/learner/lora.py"},
     # cluster/inline.py sets one of its switches before the first process group.
-    "deepspeed": {"rlreason/learner/deepspeed_learner.py"},
-    "ray": {"rlreason/cluster/ray_cluster.py", "rlreason/cluster/ray_trials.py"},
+    "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},
+    "ray": {str(p.relative_to(ROOT)) for p in SOURCES if p.match("rlreason/cluster/ray_*.py")},
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")
 

@@ -142,10 +142,20 @@ def plan_microbatches(
         max_shared_row: Longest row that several sequences may share; 0 gives each its own. Every
             token of a row is compared with every other, so long rows cost more than they save.
     """
+    return split_rows(plan_rows(sequences, max_shared_row), budget)
+
+
+def plan_rows(sequences: Sequence[TrainSequence], max_shared_row: int) -> list[Row]:
+    """Rows that share prompts where that saves enough, else one row per sequence."""
     rows = share_prompts(sequences, max_shared_row)
     num_tokens = sum(len(sequence.token_ids) for sequence in sequences)
     if sum(map(row_tokens, rows)) > (1 - MIN_SAVED_FRAC) * num_tokens:
-        rows = [(sequence,) for sequence in sequences]
+        return [(sequence,) for sequence in sequences]
+    return rows
+
+
+def split_rows(rows: Sequence[Row], budget: int) -> list[list[Row]]:
+    """Micro-batches within ``budget`` tokens; rows with and without sharing never mix."""
     kinds = [[row for row in rows if (len(row) > 1) == shared] for shared in (False, True)]
     return [
         [kind[index] for index in indices]

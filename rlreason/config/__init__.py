@@ -8,9 +8,11 @@ from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSecti
 from rlreason.config.cft import CftConfig, CftPoolSection, TrainingSection
 from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
+from rlreason.config.lora import LoraSection
 from rlreason.config.sections import (
     NAME_PATTERN,
     ClusterSection,
+    DeadlineSection,
     EvaluationSection,
     LearnerSection,
     LogSection,
@@ -33,12 +35,14 @@ __all__ = [
     "CftPoolSection",
     "ClusterSection",
     "Correction",
+    "DeadlineSection",
     "EntropyControlSection",
     "EvaluationSection",
     "GrpoConfig",
     "KlControlSection",
     "LearnerSection",
     "LogSection",
+    "LoraSection",
     "ModelSection",
     "PluginConfig",
     "PoolSection",

@@ -7,14 +7,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rlreason.config.lora import LoraSection
+from rlreason.config.section import Section as Section
+
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a run or a pool may be called: it becomes a folder or a key, so no slashes, no ``..``."""
-
-
-class Section(BaseModel):
-    """Frozen, and an unknown field is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class PluginConfig(BaseModel):
@@ -126,7 +123,7 @@ class PoolSection(Section):
     source: str
     """``arithmetic:TASK``, ``reasoning_gym:TASK``, ``datasets:NAME_OR_FOLDER``, a ``.jsonl`` or
     ``.parquet`` file, or a plug-in path."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the source."""
     reward: PluginConfig | None = None
     """This pool's reward; without one, ``scoring.reward``."""
@@ -176,22 +173,71 @@ class LearnerSection(Section):
     """Memory for the float32 logits that exist at once; bounds memory, changes no result."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
+    lora: LoraSection | None = None
+    """Train low-rank adapters alone; null: all weights."""
     mismatch_limit: float | None = Field(default=None, gt=0)
     """Mean absolute gap (nats) between rollout and learner logprobs that stops the run as stale;
     null: 1e-4 in float32, 0.1 in bfloat16."""
-    deepspeed: dict[str, Any] = {}
+    deepspeed: dict[str, Any] = Field(default_factory=dict)
     """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
+
+    @model_validator(mode="after")
+    def _lora_is_not_partitioned(self) -> Self:
+        stage = self.deepspeed.get("zero_optimization", {}).get("stage", self.zero_stage)
+        if self.lora is not None and stage == 3:
+            raise ValueError(
+                "lora with zero_stage = 3 is not supported: its adapters are read and merged whole "
+                "on every rank; use zero_stage 0, 1 or 2 (gradients and optimizer state are those "
+                "of the adapters alone)"
+            )
+        return self
+
+
+class DeadlineSection(Section):
+    """Seconds after which a part that gives no sign of life is killed and replaced."""
+
+    start_s: float = Field(default=1800.0, gt=0)
+    """From the start of a process to its first answer, model load and compilation included."""
+    sample_s: float = Field(default=300.0, gt=0)
+    """An engine at work reports at least once a second; so long may it be silent."""
+    learn_s: float = Field(default=3600.0, gt=0)
+    """One update, save or load of the learner."""
+    publish_s: float = Field(default=600.0, gt=0)
+    """Handing one policy version to all engines."""
 
 
 class ClusterSection(Section):
     """Where the parts live."""
 
-    backend: Literal["inline"] = "inline"
-    """``inline``: one process holds learner and engine."""
+    backend: Literal["inline", "ray"] = "inline"
+    """``inline``: one process holds learner and engine. ``ray``: each learner rank and each engine
+    is a Ray actor, on this machine or on a cluster."""
+    learners: int = Field(default=1, ge=1)
+    """Data-parallel ranks of the learner (ray)."""
+    engines: int = Field(default=1, ge=1)
+    """vLLM engines, each with the whole model (ray)."""
+    layout: Literal["colocated", "separate"] = "colocated"
+    """Ray on GPUs: a learner rank and an engine on each GPU, or a GPU for each of them."""
+    address: str | None = None
+    """A running Ray cluster (``auto`` or host:port); null starts one on this machine's loopback."""
+    deadlines: DeadlineSection = DeadlineSection()
+    gpu_gib: float | None = Field(default=None, gt=0)
+    """Memory of a GPU for the memory plan; null: what is found here."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of learner and engine; 0: one per core."""
     deterministic: bool | None = None
     """Bit-exact continuation after a kill; null: on CPU yes, on GPU no."""
+
+    @model_validator(mode="after")
+    def _fits_its_backend(self) -> Self:
+        if self.backend == "inline" and (self.learners, self.engines) != (1, 1):
+            raise ValueError(
+                f"learners = {self.learners} and engines = {self.engines} need backend: ray; "
+                "inline is one of each"
+            )
+        if self.backend == "inline" and self.address is not None:
+            raise ValueError("address names a Ray cluster and needs backend: ray")
+        return self
 
 
 class EvaluationSection(Section):

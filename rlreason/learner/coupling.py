@@ -1,7 +1,8 @@
 """What the sequences of an update must know of each other, computed before its backward passes.
 
 Only losses with ``Loss.couple`` need it (P3O). In the first update of a step every ratio is 1, so
-it costs nothing; a later one costs a forward pass without gradient. A rank must hold groups whole.
+it costs nothing; a later one costs a forward pass without gradient. A rank holds groups
+whole (algorithms/spreading.py).
 """
 
 from __future__ import annotations

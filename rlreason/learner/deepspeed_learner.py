@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,34 +11,36 @@ from typing import Any
 import deepspeed
 import deepspeed.ops
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rlreason.algorithms.aggregation import Denominators
 from rlreason.algorithms.batching import MicroBatch, Row, collate, plan_microbatches
 from rlreason.algorithms.losses import LOSSES
+from rlreason.algorithms.spreading import empty_microbatch, plan_for_ranks
 from rlreason.config import AlgorithmSection, LearnerSection
-from rlreason.errors import CheckpointError, StalePolicyError
 from rlreason.learner.coupling import couple
 from rlreason.learner.engine_options import deepspeed_config
 from rlreason.learner.frozen import FrozenPolicy
-from rlreason.learner.hashing import hash_value
+from rlreason.learner.lora import Adapter, EarlierAdapter
 from rlreason.learner.objective import OtherLogprobs, Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
+from rlreason.learner.sharded import OptimizerState, trained_parameters
+from rlreason.learner.staleness import MISMATCH_LIMITS, refuse_stale
+from rlreason.learner.stats import update_stats
+from rlreason.learner.weights import Weights
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
 
-REFERENCE_FILE = "reference.safetensors"
-MISMATCH_LIMITS = {torch.float32: 1e-4, torch.bfloat16: 0.1}
-"""Mean |learner - rollout logprob| above which the sample is not of these weights. On equal
-weights vLLM and transformers differ by 2e-7 to 6e-6 in float32 and 7e-4 to 0.04 in bfloat16."""
+REFERENCE_FILE, RANDOM_FILE = "reference.safetensors", "random.safetensors"
 
 
 class DeepSpeedLearner:
     """Keeps protocols.Learner on a DeepSpeed engine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one argument per model and section
         self,
-        model: Any,
+        policy: Any,
         tokenizer: Any,
         *,
         learner: LearnerSection,
@@ -49,30 +49,43 @@ class DeepSpeedLearner:
         total_steps: int,
         reference: Any = None,
         teacher: Any = None,
+        on_policy: bool = True,
     ) -> None:
-        """Wrap ``model``; the process group must exist (cluster/inline.py)."""
-        if torch.distributed.get_world_size() == 1:
-            # DeepSpeed would compile its shared-memory collective for one to two minutes at the
-            # first start on a CPU; one rank has nobody to share memory with.
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        """Wrap ``policy``: a model, or the adapter that alone trains in one.
+
+        The process group must exist (cluster/inline.py). ``on_policy`` promises that each step is
+        sampled from the weights at its start, so that every update can compare; otherwise
+        ``check_sampler`` is to be asked.
+        """
+        # DeepSpeed would compile its shared-memory collective for one to two minutes at the first
+        # start on a CPU, and a kill while it does leaves a lock that every later start waits for.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        self.rank = torch.distributed.get_rank()
         self._config, self._total_steps = learner, total_steps
         self._recipe = self._algorithm = algorithm  # the latter with the step's coefficients
-        self._model, self._tokenizer = model, tokenizer
+        adapter = policy if isinstance(policy, Adapter) else None
+        self._model = model = policy if adapter is None else adapter.model
+        self._tokenizer = tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)
-        self._dtype = next(model.parameters()).dtype
+        dtype = next(model.parameters()).dtype
+        self._on_policy = on_policy
+        self._mismatch_limit = learner.mismatch_limit or MISMATCH_LIMITS[dtype]
         self._engine, *_ = deepspeed.initialize(
             model=scorer,
             optimizer=torch.optim.AdamW(
-                model.parameters(),
+                [parameter for _, parameter in trained_parameters(model)],
                 lr=learner.learning_rate,
                 betas=learner.betas,
                 weight_decay=learner.weight_decay,
                 fused=True,  # one kernel per tensor instead of six
             ),
-            config=deepspeed_config(learner, self._dtype),
+            config=deepspeed_config(learner, dtype, parameters=model.num_parameters()),
         )
         self._device = self._engine.device
-        self._frozen = {
+        self._engine.enable_backward_allreduce = self._engine.zero_optimization_stage() > 0
+        self._optimizer_state = OptimizerState(self._engine, model)
+        self._weights = Weights(model, adapter, self._engine.zero_optimization_stage())
+        self._frozen: dict[str, FrozenPolicy | EarlierAdapter] = {
             name: FrozenPolicy(
                 frozen,
                 device=self._device,
@@ -82,6 +95,8 @@ class DeepSpeedLearner:
             for name, frozen in (("reference", reference), ("teacher", teacher))
             if frozen is not None
         }
+        if adapter is not None and algorithm.kl:
+            self._frozen["reference"] = EarlierAdapter(scorer)
 
     def update(
         self,
@@ -101,18 +116,23 @@ class DeepSpeedLearner:
             group["lr"] = rate
         plans = [self._microbatches(batch) for batch in batches]
         # Later updates of a step compare with the weights at its start; the first one is at them.
-        old = [None, *(self._old_logprobs(plan) for plan in plans[1:])]
+        later = zip(batches[1:], plans[1:], strict=True)
+        old = [None, *(self._old_logprobs(batch, plan) for batch, plan in later)]
         total = Sums.zero(self._device)
         norms, skipped = [], False
         for index, (batch, plan) in enumerate(zip(batches, plans, strict=True)):
             sums = self._accumulate(batch, plan, old[index])
-            if index == 0:
-                self._refuse_stale(sums, step)
+            if index == 0 and self._on_policy:
+                refuse_stale(
+                    float(sums.mismatch_abs / sums.tokens), step=step, limit=self._mismatch_limit
+                )
             norm, applied = self._apply(sums)
             norms.append(norm)
             skipped = skipped or not applied
             total = total.plus(sums)
-        return self._stats(total, plans, rate, norms, skipped)
+        return update_stats(
+            total, plans, rate, norms, skipped=skipped, ranks=self._engine.world_size
+        )
 
     def _plan(self, sequences: Sequence[TrainSequence]) -> list[list[Row]]:
         return plan_microbatches(
@@ -122,11 +142,26 @@ class DeepSpeedLearner:
         )
 
     def _microbatches(self, batch: TrainBatch) -> list[MicroBatch]:
-        return [collate(rows, self._device) for rows in self._plan(batch.sequences)]
+        """This rank's share; each rank has as many, so that their collectives meet."""
+        plans = plan_for_ranks(
+            batch.sequences,
+            ranks=self._engine.world_size,
+            budget=self._config.tokens_per_microbatch,
+            max_shared_row=max_shared_row(self._model.config),
+            width=self._model.config.hidden_size,
+            whole_groups=LOSSES[self._algorithm.loss].couple is not None,
+        )
+        return [
+            collate(rows, self._device) if rows else empty_microbatch(self._device)
+            for rows in plans[self.rank]
+        ]
 
-    def _old_logprobs(self, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
-        """None where neither the loss nor the comparison with the sampler asks for them."""
-        sampled = any(microbatch.rollout_logprobs is not None for microbatch in plan)
+    def _old_logprobs(self, batch: TrainBatch, plan: Sequence[MicroBatch]) -> list[Tensor] | None:
+        """None where neither the loss nor the comparison with the sampler asks for them.
+
+        The whole batch decides, not this rank's share: all ranks must go forward as often.
+        """
+        sampled = any(sequence.rollout_logprobs is not None for sequence in batch.sequences)
         if not (sampled or LOSSES[self._algorithm.loss].reads_old):
             return None
         with torch.no_grad():
@@ -143,6 +178,10 @@ class DeepSpeedLearner:
             logprobs, entropies = self._engine(
                 microbatch, entropy_gradient=self._algorithm.entropy_bonus > 0
             )
+            if microbatch.num_tokens == 0:
+                # ZeRO counts on a backward of every rank; this one adds exactly nothing.
+                self._engine.backward(logprobs.sum() * 0.0, scale_wrt_gas=False)
+                continue
             loss, sums = microbatch_loss(
                 microbatch,
                 logprobs,
@@ -159,7 +198,14 @@ class DeepSpeedLearner:
             # DeepSpeed averages gradients over ranks; the denominator already counts all of them.
             self._engine.backward(loss * self._engine.world_size, scale_wrt_gas=False)
             total = total.plus(sums)
-        return total
+        return self._over_ranks(total)
+
+    def _over_ranks(self, sums: Sums) -> Sums:
+        """Every rank's sums together, so that all ranks judge and report the same."""
+        values = torch.stack(tuple(sums))
+        if self._engine.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return Sums(*values)
 
     def _logprobs_of(self, name: str, microbatch: MicroBatch) -> Tensor | None:
         frozen = self._frozen.get(name)
@@ -175,26 +221,26 @@ class DeepSpeedLearner:
                 values[id(sequence)] = tuple(islice(remaining, sequence.num_loss_tokens))
         return [values[id(sequence)] for sequence in sequences]
 
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Compare with the engine's logprobs; see protocols.Learner. Every rank takes all."""
+        gaps = []
+        with torch.no_grad():
+            for rows in self._plan(sequences):
+                microbatch = collate(rows, self._device)
+                gaps.append(self._engine(microbatch)[0] - microbatch.rollout_logprobs)
+        gap = float(torch.cat(gaps).abs().mean())
+        refuse_stale(gap, step=version, limit=self._mismatch_limit)
+        return gap
+
     def refresh_reference(self) -> None:
         """Make the current weights the reference."""
-        self._frozen["reference"].replace(self.named_tensors())
-
-    def _refuse_stale(self, sums: Sums, step: int) -> None:
-        """Stop before the optimizer moves if these weights did not make the sample."""
-        gap = float(sums.mismatch_abs / sums.tokens)
-        limit = self._config.mismatch_limit or MISMATCH_LIMITS[self._dtype]
-        if gap > limit:  # a NaN gap is not stale: the update is skipped as non-finite instead
-            raise StalePolicyError(
-                f"step {step}: rollout logprobs differ from the learner's by {gap:.2e} nats on "
-                f"average (limit {limit:.1e}): the engine did not sample from the learner's "
-                f"weights of version {step}. Nothing was learned from this step. Check the weight "
-                "publication (tied embeddings, a changed vLLM version), or raise "
-                "learner.mismatch_limit if the two forwards are known to differ that much"
-            )
+        self._frozen["reference"].replace(self._weights.trained())
 
     def _apply(self, sums: Sums) -> tuple[float, bool]:
         """Clip and step; (gradient norm before clipping, whether the update was applied)."""
         if self._engine.zero_optimization_stage() == 0:
+            if self._engine.world_size > 1:
+                self._engine.buffered_allreduce_fallback()
             gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
             norm = float(torch.nn.utils.get_total_norm(gradients))
             if not (math.isfinite(norm) and bool(torch.isfinite(sums.loss))):
@@ -206,78 +252,42 @@ class DeepSpeedLearner:
         self._engine.step()
         return float(self._engine.get_global_grad_norm() or 0.0), self._engine.was_step_applied()
 
-    def _stats(
-        self,
-        total: Sums,
-        plans: Sequence[Sequence[MicroBatch]],
-        rate: float,
-        norms: Sequence[float],
-        skipped: bool,
-    ) -> UpdateStats:
-        computed = sum(microbatch.input_ids.numel() for plan in plans for microbatch in plan)
-        real = sum(microbatch.num_tokens for plan in plans for microbatch in plan)
-        tokens = float(total.tokens)
-        return UpdateStats(
-            loss=float(total.loss) / len(plans),
-            grad_norm=sum(norms) / len(norms),
-            learning_rate=rate,
-            entropy=float(total.entropy) / tokens,
-            clip_frac=float(total.clip) / tokens,
-            bounded_frac=float(total.bounded) / tokens,
-            mismatch_kl=float(total.mismatch_kl) / tokens,
-            mismatch_abs=float(total.mismatch_abs) / tokens,
-            kl=float(total.kl) / tokens,
-            num_tokens=real,
-            padding_frac=1 - real / computed,
-            skipped=skipped,
-        )
-
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
-        for name, parameter in self._model.named_parameters():
-            with self._gathered([parameter]):
-                yield name, parameter.detach()
+        """What an engine is given; see protocols.Learner. Every rank iterates."""
+        return self._weights.published()
 
     def export_policy(self, folder: Path) -> None:
         """Write safetensors, config and tokenizer that transformers and vLLM load."""
-        with self._gathered(list(self._model.parameters())):
-            self._model.save_pretrained(folder, safe_serialization=True)
-        self._tokenizer.save_pretrained(folder)
+        self._weights.export_policy(folder, self._tokenizer, writes=self.rank == 0)
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft loads it; nothing where there is none."""
+        self._weights.export_adapter(folder, writes=self.rank == 0)
 
     def save(self, folder: Path) -> None:
         """Write optimizer, master weights, random state and a refreshed reference."""
-        self._engine.save_checkpoint(
-            str(folder),
-            tag="engine",
-            client_state={"torch_rng": torch.get_rng_state()},
-            save_latest=False,
-        )
-        if "reference" in self._frozen:
+        self._optimizer_state.save(folder, writes=self.rank == 0)
+        if self.rank == 0:
+            save_file({"torch": torch.get_rng_state()}, folder / RANDOM_FILE)
+        if self.rank == 0 and "reference" in self._frozen:
             self._frozen["reference"].save(folder / REFERENCE_FILE)
 
     def load(self, folder: Path) -> None:
-        """Continue from ``save``'s folder; the caller has verified its manifest."""
-        path, client_state = self._engine.load_checkpoint(str(folder), tag="engine")
-        if path is None:
-            raise CheckpointError(f"{folder}: DeepSpeed finds no learner state in it")
-        torch.set_rng_state(client_state["torch_rng"])
+        """Continue from ``save``'s folder, on the policy exported with it.
+
+        The caller has verified the manifest. The number of ranks and the ZeRO stage may be others.
+        """
+        self._optimizer_state.load(folder)
+        torch.set_rng_state(load_file(folder / RANDOM_FILE)["torch"])
         if "reference" in self._frozen:
             self._frozen["reference"].load(folder / REFERENCE_FILE)
 
-    def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters``, ``optimizer`` and of each frozen model of the loss."""
-        parameters = hashlib.sha256()
-        for name, tensor in sorted(self.named_tensors(), key=lambda item: item[0]):
-            hash_value(parameters, name, tensor)
-        optimizer = hashlib.sha256()
-        hash_value(optimizer, "", self._engine.optimizer.state_dict())
-        frozen = {name: policy.digest() for name, policy in self._frozen.items()}
-        return {
-            "parameters": parameters.hexdigest(),
-            "optimizer": optimizer.hexdigest(),
-        } | frozen
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocator keeps, so that an engine may wake."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
-    def _gathered(self, parameters: list[Any]) -> AbstractContextManager[Any]:
-        if self._engine.zero_optimization_stage() < 3:
-            return nullcontext()
-        return deepspeed.zero.GatheredParameters(parameters)
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of the weights, of ``optimizer`` and of each frozen model of the loss."""
+        frozen = {name: policy.digest() for name, policy in self._frozen.items()}
+        return self._weights.digests() | {"optimizer": self._optimizer_state.digest()} | frozen

@@ -27,10 +27,12 @@ def _process() -> None:
     prepare_process(ClusterSection(threads=1))
 
 
-def make_learner(algorithm: dict[str, Any] | None = None, **options: Any) -> DeepSpeedLearner:
+def make_learner(
+    algorithm: dict[str, Any] | None = None, *, path: Path | None = None, **options: Any
+) -> DeepSpeedLearner:
     section = AlgorithmSection(**(algorithm or {}))
     return DeepSpeedLearner(
-        load_model(MODEL, SECTION),
+        load_model(path or MODEL, SECTION),
         AutoTokenizer.from_pretrained(MODEL),
         learner=LearnerSection(**({"learning_rate": 1e-3} | options)),
         algorithm=section,
@@ -217,7 +219,7 @@ def test_an_entropy_bonus_raises_entropy() -> None:
     assert second.entropy > first.entropy
 
 
-@pytest.mark.parametrize("zero_stage", [0, 2])
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
 def test_a_loaded_learner_continues_to_the_same_bits(tmp_path: Path, zero_stage: int) -> None:
     batch = make_batch()
     straight, broken_off = (make_learner(zero_stage=zero_stage) for _ in range(2))

@@ -1,5 +1,6 @@
 """Every loss in the real learner: the gradient of plain torch for any micro-batches."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from rlreason.algorithms.aggregation import AGGREGATIONS, Denominators
+from rlreason.algorithms.batching import MicroBatch
 from rlreason.algorithms.losses import LOSSES, LossInput, sequence_log_ratios
 from rlreason.algorithms.offpolicy import importance_weights
 from rlreason.algorithms.sequences import Sequences
@@ -56,12 +58,14 @@ def make_groups(seed: int = 0) -> TrainBatch:
 
 def gradients(learner: DeepSpeedLearner, batch: TrainBatch, drift: bool) -> dict[str, Tensor]:
     plan = learner._microbatches(batch)
-    old = None
-    if drift:
-        with torch.no_grad():
-            old = [learner._engine(one)[0] - _drift(one.targets) for one in plan]
-    learner._accumulate(batch, plan, old)
+    learner._accumulate(batch, plan, with_drift(learner, plan) if drift else None)
     return {name: p.grad.clone() for name, p in learner._model.named_parameters()}
+
+
+def with_drift(learner: DeepSpeedLearner, plan: Sequence[MicroBatch]) -> list[Tensor]:
+    """Old logprobs of a later update."""
+    with torch.no_grad():
+        return [learner._engine(one)[0] - _drift(one.targets) for one in plan]
 
 
 def _drift(targets: Tensor) -> Tensor:
@@ -134,11 +138,11 @@ def test_a_later_update_of_pairs_sees_the_ratios_of_the_whole_group() -> None:
 
 
 def test_imitation_pays_for_no_second_forward() -> None:
-    learner = make_learner({"loss": "likelihood"})
-    assert learner._old_logprobs(learner._microbatches(make_groups())) is None
+    learner, batch = make_learner({"loss": "likelihood"}), make_groups()
+    assert learner._old_logprobs(batch, learner._microbatches(batch)) is None
     assert not learner.update([make_groups(1), make_groups(2)], step=0).skipped
     needing = make_learner()
-    assert needing._old_logprobs(needing._microbatches(make_groups())) is not None
+    assert needing._old_logprobs(batch, needing._microbatches(batch)) is not None
 
 
 @pytest.mark.parametrize("correction", ["token_truncated", "sequence_masked"])

@@ -59,7 +59,7 @@ def step_metrics(step: int, steps: int) -> StepMetrics:
         rollout_tokens=9700, rollout_tokens_so_far=9700 * (step + 1),
         learned=not skipped, skipped=skipped, loss=math.nan if skipped else 0.01,
         grad_norm=None if skipped else 0.3 + chance.random() / 5,
-        learning_rate=1e-4, entropy=0.6 * math.exp(-2 * t), clip_frac=0.0,
+        learning_rate=1e-4, entropy=0.6 * math.exp(-2 * t), clip_frac=0.0, bounded_frac=0.0,
         mismatch_kl=1e-7, mismatch_abs=4e-7 * (1 + chance.random()), kl=0.0, num_tokens=12000,
         padding_frac=0.04, refill=None, greedy_tokens=0, control=None,
         pools={name: PoolMetrics(weight=w, draws=round(32 * w), reward_mean=reward, solved_frac=0.2,

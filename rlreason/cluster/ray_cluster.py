@@ -1,0 +1,173 @@
+"""A Ray cluster for one run: joined where one is named, else started on this machine alone.
+
+One of our own listens on the loopback alone, takes nobody without its token, and ends with this
+process, killed or not. A cluster that others started listens where they let it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from rlreason.cluster.guard import guarded
+from rlreason.config import ClusterSection
+from rlreason.errors import ConfigError
+
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Shared memory beside the weights: batches and groups on their way."""
+
+_TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+class Places(NamedTuple):
+    """Where every part goes: a placement group, and each part's bundle and GPU share."""
+
+    group: Any
+    rank_bundles: tuple[int, ...]
+    engine_bundles: tuple[int, ...]
+    rank_gpus: float
+    """Of each rank; 0 on CPUs."""
+    engine_gpus: float
+
+
+@contextmanager
+def open_cluster(section: ClusterSection, *, weight_bytes: int) -> Iterator[Any]:
+    """The connected ``ray`` module; disconnected, and our own cluster ended, at the end.
+
+    Raises:
+        ConfigError: If Ray is missing, the named cluster is not there, or refuses our token.
+    """
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if section.address is None:
+        # Read at import; Ray then takes 127.0.0.1 for its address.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are the run, no guests
+    ray = _ray()
+    with contextlib.ExitStack() as stack:
+        try:
+            if section.address is None:
+                stack.enter_context(_local(ray, section, weight_bytes))
+            else:
+                ray.init(address=section.address, log_to_driver=False, configure_logging=False)
+        except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+            raise ConfigError(
+                f"cluster.address = {section.address!r}: {error}; is the cluster up, and is its "
+                "token in RAY_AUTH_TOKEN, or in the file that RAY_AUTH_TOKEN_PATH names?"
+            ) from error
+        stack.callback(ray.shutdown)
+        yield ray
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            f"cluster.backend = ray: {error}; pip install 'rlreason[ray]', or take backend: inline"
+        ) from None
+    return ray
+
+
+@contextmanager
+def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[None]:
+    # Sockets and logs in a folder that nobody else may enter; short, as a socket's path must be.
+    folder = tempfile.mkdtemp(prefix="rlr-")
+    token = secrets.token_hex(32)
+    hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
+    os.environ["RAY_AUTH_TOKEN"] = token
+    try:
+        with guarded(token):
+            ray.init(
+                address="local",
+                num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                # Two versions may be on their way at once.
+                object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+            yield
+            ray.shutdown()
+    finally:
+        ray.shutdown()
+        for name, value in hidden.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bundles(
+    section: ClusterSection, *, gpus: bool, tensor_parallel: int = 1
+) -> tuple[list[dict[str, float]], int]:
+    """What each place of the layout holds, and the bundle of the first engine.
+
+    Colocated, rank i and engine i share bundle i; separate, the engines follow the ranks, each with
+    ``tensor_parallel`` GPUs of one node.
+
+    Raises:
+        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several.
+    """
+    colocated = section.layout == "colocated"
+    if colocated and gpus and (section.learners != section.engines or tensor_parallel > 1):
+        raise ConfigError(
+            f"cluster.learners = {section.learners}, cluster.engines = {section.engines}, "
+            f"rollout.vllm.tensor_parallel_size = {tensor_parallel}: colocated, each GPU holds one "
+            "whole rank and one whole engine; make their numbers equal without tensor parallelism, "
+            "or take layout: separate"
+        )
+    if colocated:
+        parts = [
+            (rank < section.learners) + (rank < section.engines)
+            for rank in range(max(section.learners, section.engines))
+        ]
+        return [_bundle(count, gpus=float(gpus)) for count in parts], 0
+    ranks = [_bundle(1, gpus=float(gpus))] * section.learners
+    engines = [_bundle(1, gpus=float(gpus * tensor_parallel))] * section.engines
+    return ranks + engines, section.learners
+
+
+def _bundle(parts: int, *, gpus: float) -> dict[str, float]:
+    return {"CPU": float(parts)} | ({"GPU": gpus} if gpus else {})
+
+
+def reserve(ray: Any, section: ClusterSection, *, tensor_parallel: int = 1) -> Places:
+    """A placement group for all parts, granted.
+
+    Raises:
+        ConfigError: If the cluster does not hold that much, or does not grant it.
+    """
+    has: Mapping[str, float] = ray.cluster_resources()
+    gpus = has.get("GPU", 0) > 0
+    wanted, first_engine = bundles(section, gpus=gpus, tensor_parallel=tensor_parallel)
+    for name in ("CPU", "GPU") if gpus else ("CPU",):
+        needed = sum(bundle[name] for bundle in wanted)
+        if needed > has.get(name, 0):
+            raise ConfigError(
+                f"cluster: {section.learners} learner ranks and {section.engines} engines need "
+                f"{needed:g} {name}s in layout {section.layout}, but the cluster has "
+                f"{has.get(name, 0):g}; lower cluster.learners or cluster.engines"
+            )
+    group = ray.util.placement_group(wanted, strategy="PACK")
+    if not group.wait(section.deadlines.start_s):
+        raise ConfigError(
+            f"cluster: Ray granted no place for {wanted} in {section.deadlines.start_s:g} s; it "
+            f"has {dict(ray.available_resources())} free: is another job on the cluster?"
+        )
+    shared = gpus and section.layout == "colocated"
+    return Places(
+        group=group,
+        rank_bundles=tuple(range(section.learners)),
+        engine_bundles=tuple(first_engine + index for index in range(section.engines)),
+        rank_gpus=0.5 if shared else float(gpus),
+        engine_gpus=0.5 if shared else float(gpus * tensor_parallel),
+    )
