@@ -2,7 +2,8 @@
 
     config = load_config("grpo.yaml", ["run.seed=1", "pools.add3.held_out=32"])
 
-Precedence: class default < file < overrides. Nothing heavy is imported and nothing is executed.
+Precedence: class default < the file's base < file < overrides. Nothing heavy is imported and
+nothing is executed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rlreason.config_mistakes import (
 )
 from rlreason.errors import ConfigError
 from rlreason.overrides import apply_override
+from rlreason.recipe_base import Layer, with_bases
 
 RunConfig = GrpoConfig | CftConfig
 """What ``rlreason train`` runs."""
@@ -90,14 +92,7 @@ def load_sweep(path_or_recipe_name: str, overrides: Sequence[str] = ()) -> Sweep
 
 def _load(name: str, overrides: Sequence[str], default_kind: str) -> RunConfig | SweepConfig:
     path = find_recipe(name)
-    document = _read(path)
-    data = {} if document.data is None else document.data
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: a recipe is a mapping of sections, not {shown(data)}")
-    origins: dict[Location, Origin] = {
-        where: Origin(line, f"line {line}") for where, line in document.lines.items() if where
-    }
-    mistakes = [Mistake(line, f"line {line}: {reason}") for line, reason in document.mistakes]
+    data, origins, mistakes = with_bases(path, _layer, find_recipe, default_kind)
     root = _kind_of(data, default_kind)
     for override in overrides:
         mistakes += apply_override(override, root or KINDS[default_kind], data, origins)
@@ -109,6 +104,13 @@ def _load(name: str, overrides: Sequence[str], default_kind: str) -> RunConfig |
         count = f"{len(lines)} mistake{'s' * (len(lines) != 1)}"
         raise ConfigError("\n  ".join([f"{path}: {count}", *lines]))
     return config
+
+
+def whole_recipe(path: Path) -> str:
+    """The text of a recipe that stands alone: with what its bases say, if it has any."""
+    layer = with_bases(path, _layer, find_recipe, "grpo")
+    text = path.read_text(encoding="utf-8-sig")
+    return text if _layer(path).data == layer.data else strict_yaml.write(layer.data)
 
 
 def find_recipe(name: str) -> Path:
@@ -147,6 +149,18 @@ def write_config(config: BaseModel, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(resolved_yaml(config), encoding="utf-8")
     os.replace(temporary, path)
+
+
+def _layer(path: Path) -> Layer:
+    document = _read(path)
+    data = {} if document.data is None else document.data
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of sections, not {shown(data)}")
+    origins: dict[Location, Origin] = {
+        where: Origin(line, f"line {line}") for where, line in document.lines.items() if where
+    }
+    mistakes = [Mistake(line, f"line {line}: {reason}") for line, reason in document.mistakes]
+    return Layer(data, origins, mistakes)
 
 
 def _read(path: Path) -> strict_yaml.Document:

@@ -86,7 +86,7 @@ class StepMetrics:
     entropy: float | None
     """Nats per token."""
     clip_frac: float | None
-    """Share of tokens whose gradient the loss's clipping stopped."""
+    """Share of tokens whose loss the clip changed."""
     bounded_frac: float | None
     """Share of tokens whose importance weight was bounded or masked (``algorithm.correction``)."""
     mismatch_kl: float | None

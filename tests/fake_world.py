@@ -175,6 +175,8 @@ class World:
     def export_policy(self, folder: Path) -> None:
         (folder / "weights").write_text(str(self.learned))
 
+    def export_adapter(self, folder: Path) -> None: ...
+
     def save(self, folder: Path) -> None:
         self.calls.append("save")
         (folder / "state").write_text(str(self.learned))

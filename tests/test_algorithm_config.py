@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from rlreason.config import AlgorithmSection
+from rlreason.config import AlgorithmSection, RolloutSection
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"loss": "gspo", "dual_clip": 3.0}, "dual_clip = 3.0 is an option of loss clipped"),
@@ -51,3 +51,18 @@ def test_what_has_no_effect_is_refused_with_the_reason(options: dict, reason: st
 def test_what_has_one_is_taken_and_survives_the_resolved_file(options: dict) -> None:
     section = AlgorithmSection(**options)
     assert AlgorithmSection.model_validate(section.model_dump(mode="json")) == section
+
+
+@pytest.mark.parametrize("mode", ["raw_logprobs", "raw_logits", "processed_logits"])
+def test_logprobs_that_are_not_those_sampled_with_are_refused(mode: str) -> None:
+    with pytest.raises(ValidationError, match=f"logprobs_mode = {mode}: .*leave it out"):
+        RolloutSection(vllm={"logprobs_mode": mode})
+    RolloutSection(vllm={"logprobs_mode": "processed_logprobs", "max_num_seqs": 8})
+
+
+@pytest.mark.parametrize("cut", [{"top_p": 0.9}, {"top_k": 20}])
+def test_cut_off_sampling_has_no_way_in(cut: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="whole distribution"):
+        RolloutSection(vllm={"override_generation_config": cut})
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        RolloutSection(**cut)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from rlreason.algorithms.sequences import Sequences
@@ -27,14 +28,15 @@ class Denominators(NamedTuple):
         return cls(batch.num_loss_tokens, batch.num_sequences)
 
 
-def token_mean(values: Tensor, denominators: Denominators) -> Tensor:
+def token_mean(values: Tensor, loss_mask: Tensor, denominators: Denominators) -> Tensor:
     """``sum of values / num_loss_tokens``: every token weighs the same (DAPO).
 
     Args:
-        values: [tokens], 0 on tokens that count for nothing.
+        values: [tokens]; anything, NaN included, where loss_mask is False.
+        loss_mask: [tokens] bool.
         denominators: Of the whole update.
     """
-    return values.sum() / denominators.num_loss_tokens
+    return torch.where(loss_mask, values, 0.0).sum() / denominators.num_loss_tokens
 
 
 def sequence_mean(
@@ -45,7 +47,7 @@ def sequence_mean(
     Every completion weighs the same, so a token of a short one weighs more than one of a long one.
 
     Args:
-        values: [tokens], 0 where loss_mask is False.
+        values: [tokens]; anything, NaN included, where loss_mask is False.
         loss_mask: [tokens] bool; a sequence is divided by its True entries.
         sequences: Which token belongs to which sequence.
         denominators: Of the whole update.
@@ -53,18 +55,22 @@ def sequence_mean(
     return sequences.means(values, loss_mask).sum() / denominators.num_sequences
 
 
-def constant(values: Tensor, denominators: Denominators, tokens_per_sequence: int) -> Tensor:
+def constant(
+    values: Tensor, loss_mask: Tensor, denominators: Denominators, tokens_per_sequence: int
+) -> Tensor:
     """``sum of values / (num_sequences * tokens_per_sequence)``: Dr.GRPO (arXiv:2503.20783).
 
     A constant instead of lengths: neither the length of a completion nor that of the others
     changes what its tokens weigh.
 
     Args:
-        values: [tokens], 0 on tokens that count for nothing.
+        values: [tokens]; anything, NaN included, where loss_mask is False.
+        loss_mask: [tokens] bool.
         denominators: Of the whole update.
         tokens_per_sequence: Any constant; the completion limit is usual.
     """
-    return values.sum() / (denominators.num_sequences * tokens_per_sequence)
+    total = torch.where(loss_mask, values, 0.0).sum()
+    return total / (denominators.num_sequences * tokens_per_sequence)
 
 
 class Aggregation(Protocol):
@@ -83,8 +89,10 @@ class Aggregation(Protocol):
         ...
 
 
-def _token_mean(values: Tensor, *, denominators: Denominators, **_: Any) -> Tensor:
-    return token_mean(values, denominators)
+def _token_mean(
+    values: Tensor, *, loss_mask: Tensor, denominators: Denominators, **_: Any
+) -> Tensor:
+    return token_mean(values, loss_mask, denominators)
 
 
 def _sequence_mean(
@@ -99,10 +107,15 @@ def _sequence_mean(
 
 
 def _constant(
-    values: Tensor, *, denominators: Denominators, options: AlgorithmSection, **_: Any
+    values: Tensor,
+    *,
+    loss_mask: Tensor,
+    denominators: Denominators,
+    options: AlgorithmSection,
+    **_: Any,
 ) -> Tensor:
     assert options.tokens_per_sequence is not None, "checked by AlgorithmSection"
-    return constant(values, denominators, options.tokens_per_sequence)
+    return constant(values, loss_mask, denominators, options.tokens_per_sequence)
 
 
 AGGREGATIONS: dict[str, Aggregation] = {

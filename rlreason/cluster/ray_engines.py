@@ -27,6 +27,8 @@ GATHER_S = 0.02
 """Groups that finish within this time travel together."""
 ORDERS = 2
 """Orders under way per engine."""
+LOCATE_S = 60.0
+"""How long an engine that is ready may take to say where it runs."""
 
 
 class EngineSeat:
@@ -48,6 +50,13 @@ class EngineSeat:
             seconds, self._warm_s = max(seconds, self._warm_s), 0.0
         self._orders.append((kind, self.member.call(function, *args), seconds))
 
+    def abandon(self) -> None:
+        """Nobody asks any more for what is being sampled."""
+        self._orders = deque(
+            ("abandoned" if kind == "sample" else kind, ref, seconds)
+            for kind, ref, seconds in self._orders
+        )
+
     @property
     def count(self) -> int:
         """Orders under way."""
@@ -66,6 +75,8 @@ class EngineSeat:
         """
         kind, ref, _ = self._orders[0]
         result = self.member.result(ref, REPORT_S, kind)
+        if kind == "start":
+            self.member.locate(LOCATE_S)
         self._orders.popleft()
         self._since = time.monotonic()
         return kind, result
@@ -78,7 +89,7 @@ class EngineSeat:
         """
         if self._orders and time.monotonic() - self._since > self._orders[0][2]:
             kind, _, seconds = self._orders[0]
-            raise LostError(f"{self.member.name} gave no sign of life in {seconds:g} s ({kind})")
+            raise LostError(self.member.silent(seconds, kind))
 
 
 class FleetPlan(NamedTuple):
@@ -170,12 +181,14 @@ class EngineFleet:
         for seat in self._seats:
             self._order_load(seat)
         while any(seat.count for seat in self._seats):
-            for seat, kind, held in self._answers(None):
-                if kind == "publish" and held != version:
-                    raise StalePolicyError(
-                        f"{seat.member.name} reports policy version {held} after version "
-                        f"{version} was published to it"
-                    )
+            list(self._answers(None))
+
+    def sleep(self) -> None:
+        """Have every engine give its GPU back until it is next asked for something."""
+        for seat in self._seats:
+            seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+        while any(seat.count for seat in self._seats):
+            list(self._answers(None))
 
     def close(self) -> None:
         """End all engines; none is started again, though a thread may still be sampling."""
@@ -196,6 +209,7 @@ class EngineFleet:
             fixed=self._plan.fixed,
         )
         for seat in self._seats:
+            seat.abandon()
             seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
         while not dispatch.is_done:
             for index in range(len(self._seats)):
@@ -223,11 +237,20 @@ class EngineFleet:
         for seat, ref in zip(asked, refs, strict=True):
             try:
                 if ref in ready:
-                    yield seat, *seat.answer()
+                    kind, answer = seat.answer()
+                    self._prove_arrival(seat, kind, answer)
+                    yield seat, kind, answer
                 else:
                     seat.refuse_silence()
             except LostError as error:
                 self._replace(self._seats.index(seat), str(error), dispatch)
+
+    def _prove_arrival(self, seat: EngineSeat, kind: str, held: Any) -> None:
+        if kind == "publish" and held != self.policy_version:
+            raise StalePolicyError(
+                f"{seat.member.name} reports policy version {held} after version "
+                f"{self.policy_version} was published to it"
+            )
 
     def _replace(self, index: int, reason: str, dispatch: Dispatch | None) -> None:
         """Kill the engine and whatever it started; a new one gets the current version first."""

@@ -7,14 +7,22 @@ name, so both sides must have the same rlreason.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import logging
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlreason.cluster.ray_cluster import Places
 from rlreason.errors import RlreasonError
+
+log = logging.getLogger(__name__)
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 KILL_S = 10.0
 """How long the order to kill may take on another node."""
@@ -34,10 +42,17 @@ class Process(NamedTuple):
 class Host:
     """The actor: lives alone in its process and leads a process group."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: str) -> None:
+        """Say everything to the file ``log`` from here on."""
         self._part: Any = None
         if os.getpgrp() != os.getpid():
             os.setpgrp()
+        Path(log).parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
+        faulthandler.enable()
 
     def identify(self) -> Process:
         """Who to kill."""
@@ -72,11 +87,14 @@ class LostError(Exception):
 class Member:
     """A host as the driver sees it."""
 
-    def __init__(self, ray: Any, name: str, place: Any, bundle: int, *, gpus: float) -> None:
-        """Start the process; it may be awaited with the first answer."""
+    def __init__(
+        self, ray: Any, name: str, places: Places, bundle: int, *, gpus: float, logs: Path
+    ) -> None:
+        """Start the process in a bundle of ``places``; it may be awaited with the first answer."""
         self.name, self._ray = name, ray
+        self._log = logs.resolve() / f"{name.replace(' ', '_')}.log"
         strategy = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(
-            placement_group=place, placement_group_bundle_index=bundle
+            placement_group=places.group, placement_group_bundle_index=bundle
         )
         # Ray restarts and retries nothing: what a new process must know, only we know.
         self.handle = (
@@ -88,7 +106,7 @@ class Member:
                 max_restarts=0,
                 max_task_retries=0,
             )
-            .remote()
+            .remote(str(self._log))
         )
         self._identity = self.handle.identify.remote()
         self.process: Process | None = None
@@ -109,6 +127,7 @@ class Member:
         """
         if self.process is None:
             self.process = Process(*self.result(self._identity, seconds, "start"))
+            log.info("%s: process %d on %s", self.name, self.process.group, self.process.address)
         return self.process
 
     def result(self, ref: Any, seconds: float, phase: str) -> Any:
@@ -120,11 +139,16 @@ class Member:
         try:
             return self._ray.get(ref, timeout=seconds)
         except self._ray.exceptions.GetTimeoutError:
-            raise LostError(f"{self.name} gave no answer in {seconds:g} s ({phase})") from None
+            raise LostError(self.silent(seconds, phase)) from None
         except self._ray.exceptions.RayTaskError as error:
             raise _cause(error) from error
         except self._ray.exceptions.RayError as error:
-            raise LostError(f"{self.name} died ({phase}): {_first_line(error)}") from None
+            why = f"{_first_line(error)}; its log: {self._log}"
+            raise LostError(f"{self.name} died ({phase}): {why}") from None
+
+    def silent(self, seconds: float, phase: str) -> str:
+        """What to say when it is."""
+        return f"{self.name} gave no sign of life in {seconds:g} s ({phase}); its log: {self._log}"
 
     def kill(self) -> None:
         """End the process and all that it started."""
@@ -152,8 +176,7 @@ def gather(ray: Any, refs: Sequence[tuple[Member, Any]], seconds: float, phase: 
         if not ready:
             if blamed is not None:
                 raise blamed
-            silent = ", ".join(owners[ref].name for ref in waiting)
-            raise LostError(f"{silent} gave no answer in {seconds:g} s ({phase})")
+            raise LostError(", ".join(owners[ref].silent(seconds, phase) for ref in waiting))
         try:
             owners[ready[0]].result(ready[0], KILL_S, phase)
         except (LostError, RlreasonError):

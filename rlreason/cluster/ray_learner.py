@@ -96,12 +96,16 @@ class RankedLearner:
         return list(streams[0])
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
+        """What engines are given; see protocols.Learner."""
         return self._unpack(self._ray.get(ref) for ref in self.weight_buckets())
 
     def export_policy(self, folder: Path) -> None:
         """Write what transformers and vLLM load; rank 0's node must see ``folder``."""
         self._all(methodcaller("export_policy", folder.resolve()))
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft loads it, where one is trained."""
+        self._all(methodcaller("export_adapter", folder.resolve()))
 
     def save(self, folder: Path) -> None:
         """Write optimizer and random state; see protocols.Learner."""
@@ -110,6 +114,10 @@ class RankedLearner:
     def load(self, folder: Path) -> None:
         """Continue from ``save``'s folder, whatever the number of ranks that wrote it."""
         self._all(methodcaller("load", folder.resolve()))
+
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocators keep."""
+        self._all(methodcaller("release_memory"))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the whole state; equal on every rank."""

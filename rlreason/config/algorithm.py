@@ -22,6 +22,8 @@ AggregationName = Literal["token_mean", "sequence_mean", "constant"]
 """The keys of ``algorithms.aggregation.AGGREGATIONS``."""
 Correction = Literal["token_truncated", "sequence_truncated", "token_masked", "sequence_masked"]
 """What ``algorithms.offpolicy.importance_weights`` knows."""
+PROCESSED = "processed_logprobs"
+"""vLLM's name for logprobs after temperature and any cut-off."""
 
 
 class RolloutSection(Section):
@@ -44,7 +46,26 @@ class RolloutSection(Section):
     refill: RefillSection | None = None
     """Replaces groups whose scores are all equal by newly drawn problems; null: does not."""
     vllm: dict[str, Any] = Field(default_factory=dict)
-    """Passed to vLLM's engine as they are; they win over what rlreason derives."""
+    """Passed to vLLM's engine as they are; they win over what rlreason derives. What would make
+    the logprobs others than those sampled with is refused."""
+
+    @model_validator(mode="after")
+    def _logprobs_are_of_what_is_sampled_from(self) -> Self:
+        mode = self.vllm.get("logprobs_mode", PROCESSED)
+        if mode != PROCESSED:
+            raise ValueError(
+                f"vllm.logprobs_mode = {mode}: these are not the probabilities that tokens are "
+                "drawn with as soon as a temperature, top-p or top-k acts, so every importance "
+                f"ratio and the proof of arrival would be wrong; leave it out ({PROCESSED})"
+            )
+        override = self.vllm.get("override_generation_config")
+        if override is not None:
+            raise ValueError(
+                f"vllm.override_generation_config = {override}: completions are drawn from the "
+                "whole distribution at rollout.temperature, because cut-off sampling (top-p, "
+                "top-k, min-p) has a policy that the learner does not train; leave it out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _refill_can_add_something(self) -> Self:
@@ -54,6 +75,11 @@ class RolloutSection(Section):
                 f"{self.problems_per_step} is less than one problem; raise it, or leave refill out"
             )
         return self
+
+    @property
+    def tensor_parallel(self) -> int:
+        """Processes, and GPUs, that one engine's weights are cut over."""
+        return int(self.vllm.get("tensor_parallel_size") or 1)
 
 
 class AlgorithmSection(Section):

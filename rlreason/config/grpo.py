@@ -114,6 +114,25 @@ class GrpoConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _the_engine_can_hold_the_adapter(self) -> Self:
+        lora = self.learner.lora
+        if lora is None:
+            return self
+        if lora.dropout > 0:
+            raise ValueError(
+                f"learner.lora.dropout = {lora.dropout}: the engine samples without dropout, so "
+                "every ratio between learner and engine would be noise; set it to 0"
+            )
+        ranks = self.rollout.tensor_parallel
+        if lora.publish == "adapter" and ranks > 1:
+            raise ValueError(
+                f"learner.lora.publish = adapter with rollout.vllm.tensor_parallel_size = {ranks}: "
+                "that an adapter arrived cannot be proved where it is cut into parts; use "
+                "publish = merged"
+            )
+        return self
+
     def reward_of(self, pool: PoolSection) -> PluginConfig:
         """The reward that scores ``pool`` in training."""
         reward = pool.reward or self.scoring.reward

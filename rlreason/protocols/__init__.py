@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlreason.protocols.trials import TrialBackend as TrialBackend
+from rlreason.protocols.writers import Writer as Writer
 from rlreason.types import (
     Coefficients,
     Problem,
     RolloutGroup,
     Score,
     ScoredGroup,
-    TextReply,
-    TextRequest,
     TrainBatch,
     TrainSequence,
     UpdateStats,
@@ -183,7 +182,7 @@ class RolloutEngine(Protocol):
         ...
 
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
-        """Replace the weights by ``tensors`` (Hugging Face names) and drop every cache of them."""
+        """Replace weights or adapter by ``tensors`` and drop every cache of the old ones."""
         ...
 
 
@@ -192,24 +191,6 @@ class Scorer(Protocol):
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
-        ...
-
-
-class Writer(Protocol):
-    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
-
-    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
-    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
-    then checked before anything heavy starts. What it writes is judged like any model's: by
-    grade, verdict and correction.
-    """
-
-    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
-        """Yield one reply per request as it is there, in any order.
-
-        A reply is stored before the next one is asked for. What fails for one request is a reply
-        with ``error``; what would fail for all of them raises ``TrainingStopped``.
-        """
         ...
 
 
@@ -253,11 +234,18 @@ class Learner(Protocol):
         ...
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
+        """What engines are given: weights under their Hugging Face names, tied tensors once.
+
+        Or an adapter under the names of peft's files, where the recipe publishes adapters.
+        """
         ...
 
     def export_policy(self, folder: Path) -> None:
         """Write safetensors, config and tokenizer that transformers and vLLM load."""
+        ...
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter into a new folder as peft loads it; nothing where none is trained."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -269,7 +257,10 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``."""
+        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``.
+
+        Where an adapter trains, the parameters are its own and ``base`` is what it lies over.
+        """
         ...
 
 

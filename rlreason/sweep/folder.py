@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from rlreason import jsonl
 from rlreason.atomic import clean_leftovers, replace_file
 from rlreason.config import GrpoConfig
-from rlreason.config_file import resolved_yaml
+from rlreason.config_file import resolved_yaml, whole_recipe
 from rlreason.errors import CheckpointError, ConfigError, RunLockedError
 from rlreason.run_folder import RunFolder
 from rlreason.sweep.plan import SweepPlan, Trial
@@ -156,7 +156,7 @@ class SweepFolder:
         for name in (PLANS_FILE, ATTEMPTS_FILE):
             jsonl.rewrite(self.path / name, jsonl.read_lines(self.path / name))
         # With its base recipe, so that the folder tells everything wherever it is moved.
-        replace_file(self.path / BASE_FILE, self.plan.base.read_bytes())
+        replace_file(self.path / BASE_FILE, whole_recipe(self.plan.base))
         own = self.plan.config.model_copy(update={"base": BASE_FILE})
         replace_file(self.path / SWEEP_FILE, resolved_yaml(own))
         if self._last_plan() != self._plan_now():

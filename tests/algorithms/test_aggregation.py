@@ -1,10 +1,11 @@
 """Aggregations by hand, exact under any split, and what Dr.GRPO's constant removes."""
 
+import math
 from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_batches import part, random_batch
 from torch import Tensor
@@ -69,6 +70,14 @@ def test_a_masked_token_is_in_no_sequence_mean() -> None:
 
 
 @NAMES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_keeps_the_dtype_of_its_values(name: str, dtype: torch.dtype) -> None:
+    batch = random_batch(seed=0, dtype=dtype)
+    got = aggregate(name, batch.policy, batch.sequences, Denominators(9, 6), batch.mask)
+    assert got.dtype == dtype
+
+
+@NAMES
 @given(seed=st.integers(0, 10_000), split=st.integers(1, 5))
 def test_parts_add_up_to_the_whole(name: str, seed: int, split: int) -> None:
     batch = random_batch(seed)
@@ -81,6 +90,48 @@ def test_parts_add_up_to_the_whole(name: str, seed: int, split: int) -> None:
         for p in pieces
     ]
     torch.testing.assert_close(sum(parts), whole)
+
+
+@NAMES
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf])
+def test_masked_values_reach_neither_loss_nor_gradient(name: str, garbage: float) -> None:
+    batch = random_batch(seed=1)
+    assert not batch.mask.all()
+    counts, results = Denominators(int(batch.mask.sum()), 6), []
+    for filler in (garbage, 0.0):
+        values = batch.policy.masked_fill(~batch.mask, filler).requires_grad_()
+        loss = aggregate(name, values, batch.sequences, counts, batch.mask)
+        [gradient] = torch.autograd.grad(loss, values)
+        assert torch.all(gradient[~batch.mask] == 0)
+        results.append((loss.item(), gradient.tolist()))
+    assert results[0] == results[1]
+
+
+@NAMES
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1_000))
+def test_the_order_of_the_sequences_does_not_matter(name: str, seed: int) -> None:
+    batch, order = random_batch(seed), [2, 0, 1, 5, 3, 4]
+    pieces = [part(batch, number, number + 1) for number in order]
+    lengths = torch.tensor([len(piece.policy) for piece in pieces])
+    shuffled = aggregate(
+        name,
+        torch.cat([piece.policy for piece in pieces]),
+        Sequences(torch.arange(6).repeat_interleave(lengths), 6),
+        Denominators(20, 6),
+        torch.cat([piece.mask for piece in pieces]),
+    )
+    straight = aggregate(name, batch.policy, batch.sequences, Denominators(20, 6), batch.mask)
+    torch.testing.assert_close(shuffled, straight)
+
+
+@NAMES
+def test_the_gradient_matches_finite_differences(name: str) -> None:
+    batch = random_batch(seed=2)
+    assert torch.autograd.gradcheck(
+        lambda values: aggregate(name, values, batch.sequences, Denominators(20, 6), batch.mask),
+        batch.policy.clone().requires_grad_(),
+    )
 
 
 def test_denominators_count_what_was_left_out() -> None:

@@ -129,6 +129,7 @@ def test_updates_share_the_groups_out_without_loss(num_groups: int, updates: int
     batches = make_train_batches(scored, updates=updates)
     lengths = [s.num_loss_tokens for batch in batches for s in batch.sequences]
     assert lengths == [n for slot in range(num_groups) for n in (slot + 1, 2)]
+    assert len(batches) == min(updates, num_groups)
     assert all(b.num_loss_tokens == sum(s.num_loss_tokens for s in b.sequences) for b in batches)
     sizes = [len(batch.sequences) for batch in batches]
     assert max(sizes) - min(sizes) <= 2  # one group of two

@@ -1,9 +1,11 @@
 """KL estimators: hand values, and their expectation against the exact divergence."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
+from loss_batches import random_batch
 
 from rlreason.algorithms.kl import KlEstimator, kl_per_token
 
@@ -46,3 +48,29 @@ def test_gradient_flows_through_the_policy_only(estimator: KlEstimator, slope: f
     assert policy.grad is not None
     assert policy.grad.item() == pytest.approx(slope, abs=1e-6)
     assert reference.grad is None
+
+
+@pytest.mark.parametrize("estimator", get_args(KlEstimator))
+def test_the_gradient_matches_finite_differences(estimator: KlEstimator) -> None:
+    batch = random_batch(seed=4)
+    assert torch.autograd.gradcheck(
+        lambda policy: kl_per_token(policy, batch.old, estimator),
+        batch.policy.clone().requires_grad_(),
+    )
+
+
+@pytest.mark.parametrize("estimator", get_args(KlEstimator))
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf])
+def test_a_token_reaches_no_other(estimator: KlEstimator, garbage: float) -> None:
+    # There is no mask: only loss tokens get here (test_batching.py). Each stands alone, so any
+    # split and any order of them is exact.
+    batch = random_batch(seed=5)
+    dirty = batch.policy.clone()
+    dirty[0] = garbage
+    dirty.requires_grad_()
+    values = kl_per_token(dirty, batch.old, estimator)
+    values[1:].sum().backward()
+    clean = kl_per_token(batch.policy, batch.old, estimator)
+    assert values[1:].tolist() == clean[1:].tolist()
+    assert dirty.grad is not None
+    assert torch.isfinite(dirty.grad[1:]).all()

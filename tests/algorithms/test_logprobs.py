@@ -23,7 +23,7 @@ def reference(hidden: Tensor, head: nn.Linear, targets: Tensor, temperature: flo
     return distribution.log_prob(targets), distribution.entropy()
 
 
-@given(chunk=st.integers(1, TOKENS + 3), temperature=st.sampled_from([0.6, 1.0, 1.7]))
+@given(chunk=st.integers(1, TOKENS + 3), temperature=st.sampled_from([0.6, 1.0, 1.7, 2.0]))
 def test_any_chunk_size_gives_the_whole(chunk: int, temperature: float) -> None:
     hidden, head, targets = make()
     got = chunked_logprobs(hidden, head, targets, temperature=temperature, chunk=chunk)
@@ -71,13 +71,34 @@ def test_no_more_than_one_chunk_of_logits_is_ever_held() -> None:
     assert max(sizes) == 4
 
 
+@pytest.mark.parametrize(("chunk", "calls"), [(TOKENS, 1), (TOKENS - 1, 4)])
+def test_logits_are_computed_again_only_where_there_is_more_than_one_chunk(
+    chunk: int, calls: int
+) -> None:
+    hidden, head, targets = make()
+    sizes: list[int] = []
+
+    def spying_head(part: Tensor) -> Tensor:
+        sizes.append(len(part))
+        return head(part)
+
+    logprobs, entropies = chunked_logprobs(
+        hidden, spying_head, targets, temperature=1.0, chunk=chunk
+    )
+    logprobs.sum().backward()
+    assert len(sizes) == calls
+    assert not entropies.requires_grad  # unless it is asked for
+
+
 def test_no_tokens_give_no_logprobs() -> None:
     hidden, head, targets = make()
-    got = chunked_logprobs(hidden[:0], head, targets[:0], temperature=1.0, chunk=4)
+    got = chunked_logprobs(hidden[:0].bfloat16(), head, targets[:0], temperature=1.0, chunk=4)
     assert [len(part) for part in got] == [0, 0]
+    assert {part.dtype for part in got} == {torch.float32}
 
 
 def test_chunk_size_counts_float32_logits() -> None:
     # 1 MiB / (4 B * 1024) = 256 tokens; never 0, however large the vocabulary
     assert chunk_size(1024, 1) == 256
     assert chunk_size(10**9, 1) == 1
+    assert isinstance(chunk_size(1000, 1), int)

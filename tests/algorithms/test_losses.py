@@ -158,12 +158,32 @@ def test_pairs_do_not_see_a_shift_of_all_rewards(name: str, seed: int, shift: fl
     torch.testing.assert_close(loss_of(name, shifted).values, loss_of(name, batch).values)
 
 
+READS = {
+    "clipped": "clipped_loss policy old advantages mask",
+    "cispo": "cispo_loss policy old advantages mask",
+    "gspo": "gspo_loss policy old advantages mask sequences",
+    "p3o": "pairwise_loss policy old mask sequences",
+    "p3o_joint": "pairwise_loss policy old mask sequences",
+    "reinforce": "log_likelihood_loss policy advantages mask",
+    "likelihood": "log_likelihood_loss policy advantages mask",
+    "distillation": "distillation_loss policy old teacher mask",
+}
+"""Each loss's function, and the tensors that it must not take in another shape."""
+
+
 @NAMES
-def test_shapes_that_differ_are_refused(name: str) -> None:
-    batch = random_batch(seed=0)
+def test_a_tensor_of_another_shape_is_refused_whichever_it_is(name: str) -> None:
+    # One entry instead of many would be broadcast in silence.
+    batch, (function, *fields) = random_batch(seed=0), READS[name].split()
     coupling = couple(name, batch) if LOSSES[name].couple else None
-    with pytest.raises(ShapeError, match="equal shapes"):
-        loss_of(name, batch._replace(mask=batch.mask[:-1]), coupling)
+    for field in fields:
+        short = (
+            batch.sequences._replace(ids=batch.sequences.ids[:1])
+            if field == "sequences"
+            else getattr(batch, field)[:1]
+        )
+        with pytest.raises(ShapeError, match=f"^{function} needs equal shapes.*\\(1,\\)"):
+            loss_of(name, batch._replace(**{field: short}), coupling)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,14 @@ def test_p3o_v1_by_hand() -> None:
     assert clipped.tolist() == [True, False]
 
 
+def test_p3o_v1_clips_only_what_would_gain_by_it() -> None:
+    # The first gains and is inside the clip; the second loses: above it its gradient stays, and
+    # below it (0.4 < 0.5) it is silent.
+    assert pair(False, [1.2, 2.0], [1.0, 0.0])[2].tolist() == [False, False]
+    assert pair(False, [0.4, 0.4], [1.0, 0.0])[2].tolist() == [False, True]
+    assert pair(False, [0.4, 0.4], [1.0, 0.0])[1].tolist() == pytest.approx([-0.16, 0.0])
+
+
 def test_p3o_v2_by_hand() -> None:
     # rewards 1 and 0, ratios 1.2 and 0.9: a = 1.2 * 0.9 = 1.08, l = ln(1.2 / 0.9) = 0.28768,
     # inside the clip: each holds half of a * l, and a times the gradient of its side of l.
@@ -210,6 +218,14 @@ def test_a_completion_without_a_partner_has_no_pair() -> None:
 def test_a_sequence_of_no_group_is_refused() -> None:
     with pytest.raises(ShapeError, match="no group"):
         pair_coefficients(torch.zeros(2), torch.zeros(2), torch.tensor([-1, 0]), clip=0.2)
+
+
+@pytest.mark.parametrize("short", range(3))
+def test_pairs_refuse_tensors_of_other_shapes(short: int) -> None:
+    given = [torch.zeros(3), torch.zeros(3), torch.zeros(3, dtype=torch.int64)]
+    given[short] = given[short][:1]
+    with pytest.raises(ShapeError, match=r"^pair_coefficients needs equal shapes.*\(1,\)"):
+        pair_coefficients(*given, clip=0.2)
 
 
 def test_a_ratio_beyond_all_bounds_is_clipped_without_nan() -> None:

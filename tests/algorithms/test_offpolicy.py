@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from loss_batches import random_batch
+from loss_batches import part, random_batch
 
 from rlreason.algorithms.offpolicy import importance_weights
 from rlreason.algorithms.sequences import Sequences
@@ -68,3 +68,35 @@ def test_an_exact_sampler_needs_no_correction(correction: Correction) -> None:
     got = importance_weights(LEARNER, LEARNER, SEQUENCES, correction=correction, cap=1.0)
     assert got.weights.tolist() == [1.0] * 5
     assert not got.bounded.any()
+
+
+@given(
+    seed=st.integers(0, 1_000),
+    split=st.integers(1, 5),
+    correction=st.sampled_from(get_args(Correction)),
+)
+def test_parts_of_a_split_hold_the_weights_of_the_whole(
+    seed: int, split: int, correction: Correction
+) -> None:
+    batch = random_batch(seed)
+    whole, *pieces = (
+        importance_weights(one.policy, one.old, one.sequences, correction=correction, cap=1.3)
+        for one in (batch, part(batch, 0, split), part(batch, split, 6))
+    )
+    for field in ("weights", "bounded"):
+        joined = torch.cat([getattr(piece, field) for piece in pieces])
+        torch.testing.assert_close(joined, getattr(whole, field))
+
+
+@pytest.mark.parametrize("correction", get_args(Correction))
+@pytest.mark.parametrize("garbage", [math.nan, math.inf, -math.inf])
+def test_a_broken_sequence_reaches_no_other(correction: Correction, garbage: float) -> None:
+    batch = random_batch(seed=1)
+    dirty = batch.policy.clone()
+    dirty[0] = garbage
+    kept = batch.sequences.ids != batch.sequences.ids[0]
+    weights = [
+        importance_weights(policy, batch.old, batch.sequences, correction=correction, cap=1.3)
+        for policy in (dirty, batch.policy)
+    ]
+    assert weights[0].weights[kept].tolist() == weights[1].weights[kept].tolist()

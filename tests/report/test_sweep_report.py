@@ -96,8 +96,9 @@ def test_a_browser_draws_the_page_and_complains_of_nothing(sweep_folder: Path, p
     assert HOSTILE in visit.text
     assert {plot.id for plot in visit.plots} == {f"plot-{name}" for name in figures(page)}
     assert [plot.id for plot in visit.plots if plot.height < 150] == []
-    # Points of three comparisons, twice; four lines and four bands, twice; one picture.
-    assert visit.answers["marks"] == [6, 8, 8, 1]
+    # Points of three comparisons, twice; four lines and four bands (an area and its outline),
+    # twice; one picture.
+    assert visit.answers["marks"] == [6, 12, 12, 1]
 
 
 def test_the_table_is_printed_and_written(sweep_folder: Path, shown: str) -> None:

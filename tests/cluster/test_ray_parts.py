@@ -1,0 +1,226 @@
+"""Engines and ranks as Ray processes: dealt to, killed, hung, replaced. Their parts are fakes."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray_fakes
+from process_tree import LOOPBACK, descendants, is_alive, listeners
+from ray_fakes import problem
+
+from rlreason.cluster.deaths import Deaths
+from rlreason.config import ClusterSection, DeadlineSection, GrpoConfig
+from rlreason.errors import LearnerLostError, PluginError, StalePolicyError, TrainingStopped
+from rlreason.types import RolloutGroup
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="needs the ray extra"
+)
+ROOT = Path(__file__).parents[2]
+DEADLINES = DeadlineSection(start_s=100, sample_s=4, learn_s=5, publish_s=50)
+CONFIG = GrpoConfig.model_validate(
+    {
+        "model": {"path": "unused"},
+        "pools": [{"name": "fake", "source": "unused", "reward": "unused:Unused"}],
+        "rollout": {"group_size": 2},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[Any, Any]]:
+    """The connected module, and the places of two ranks and two engines."""
+    from rlreason.cluster.ray_cluster import open_cluster, reserve
+
+    section = ClusterSection(backend="ray", learners=2, engines=2, deadlines=DEADLINES)
+    before = dict(os.environ)
+    path = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    with open_cluster(section, weight_bytes=1) as ray:
+        yield ray, reserve(ray, section)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan
+    from rlreason.cluster.ray_host import Member
+    from rlreason.rollout.requests import RequestMaker
+
+    ray, places = cluster
+    fleets = []
+
+    def seat(index: int) -> EngineSeat:
+        bundle = places.engine_bundles[index]
+        member = Member(ray, f"engine {index}", places, bundle, gpus=0, logs=tmp_path)
+        made = member.make(ray_fakes.make_engine, tmp_path)
+        return EngineSeat(member, made, start_s=DEADLINES.start_s)
+
+    def start(*, at_once: int = 100, deaths: Deaths | None = None) -> EngineFleet:
+        plan = FleetPlan(engines=2, at_once=at_once, fixed=False, deadlines=DEADLINES)
+        fleet = EngineFleet(
+            ray,
+            seat,
+            RequestMaker(CONFIG),
+            plan,
+            version=0,
+            deaths=deaths or Deaths(),
+            load=ray_fakes.load,
+        )
+        fleets.append(fleet)
+        fleet.await_start()
+        return fleet
+
+    yield start
+    for fleet in fleets:
+        fleet.close()
+
+
+@pytest.fixture
+def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    from rlreason.cluster.ray_host import Member
+    from rlreason.cluster.ray_learner import RankedLearner, make_ranks
+
+    ray, places = cluster
+    started = []
+
+    def start(**told: int) -> RankedLearner:
+        members = [
+            Member(ray, f"learner rank {rank}", places, bundle, gpus=0, logs=tmp_path)
+            for rank, bundle in enumerate(places.rank_bundles)
+        ]
+        learner = RankedLearner(ray, members, deadlines=DEADLINES, pack=ray_fakes.pack, unpack=list)
+        started.append(learner)
+        where = str(tmp_path)
+        make_ranks(
+            ray, members, ray_fakes.make_rank, told, meeting_folder=where, deadlines=DEADLINES
+        )
+        return learner
+
+    yield start
+    for learner in started:
+        learner.kill()
+
+
+def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
+    """Problem -> process that answered it, and that one's child."""
+    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
+    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
+
+
+def await_death(*gone: int) -> None:
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, gone)):
+        assert time.monotonic() < deadline, gone
+        time.sleep(0.02)
+
+
+def test_all_are_answered_and_an_engine_that_drains_early_gets_what_waits(
+    start_fleet: Callable[..., Any],
+) -> None:
+    # Two groups at once: one engine is held up until the other has answered everything else.
+    problems = [problem("held", wait_for="rest is done"), *(problem(str(i)) for i in range(9))]
+    problems.append(problem("last", leave="rest is done"))
+    deaths = Deaths()
+    groups = list(start_fleet(at_once=4, deaths=deaths).generate(problems, step=0))
+    answered = processes(groups)
+    assert sorted(group.slot for group in groups) == list(range(11))
+    held = answered.pop("held")
+    # Its second group waited in its queue; the nine others went to the engine that was free.
+    assert sum(process == held for process in answered.values()) <= 1
+    assert len(set(answered.values()) | {held}) == 2
+
+
+def test_a_killed_engine_is_replaced_and_its_requests_are_asked_for_once_more(
+    start_fleet: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet = start_fleet()
+    fleet.load_buckets([], version=5)
+    before = processes(list(fleet.generate([problem("a"), problem("b")], step=0)))
+    problems = [problem("deadly", deaths=1), *(problem(str(i)) for i in range(7))]
+    groups = list(fleet.generate(problems, step=5))
+    assert sorted(group.problem.id for group in groups) == sorted(p.id for p in problems)
+    # The new engine held the current version before its first token.
+    assert {rollout.policy_version for group in groups for rollout in group.rollouts} == {5}
+    answered = set(processes(groups).values())
+    [(old, orphan)] = set(before.values()) - answered
+    await_death(old, orphan)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked.count("deadly") == 2
+    assert "engine_0.log" in {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_hung_engine_is_killed_with_its_child_and_replaced(
+    start_fleet: Callable[..., Any],
+) -> None:
+    fleet = start_fleet()
+    before = processes(list(fleet.generate([problem("a"), problem("b")], step=0)))
+    groups = list(fleet.generate([problem("stuck", hangs=1), problem("fine")], step=1))
+    assert sorted(group.problem.id for group in groups) == ["fine", "stuck"]
+    [(old, orphan)] = set(before.values()) - set(processes(groups).values())
+    await_death(old, orphan)
+
+
+def test_a_request_that_kills_two_engines_stops_the_run(start_fleet: Callable[..., Any]) -> None:
+    with pytest.raises(TrainingStopped, match="third time"):
+        list(start_fleet().generate([problem("deadly", deaths=9)], step=0))
+
+
+def test_an_engine_that_did_not_take_the_weights_is_told(start_fleet: Callable[..., Any]) -> None:
+    fleet = start_fleet()
+    fleet.load_buckets([], version=12)
+    with pytest.raises(StalePolicyError, match=r"engine \d reports policy version 12 after.* 13"):
+        fleet.load_buckets([], version=13)
+
+
+def test_answers_of_an_abandoned_phase_are_dropped(start_fleet: Callable[..., Any]) -> None:
+    fleet = start_fleet(at_once=2)
+    abandoned = fleet.generate([problem(f"old {i}") for i in range(40)], step=0)
+    next(abandoned)
+    abandoned.close()
+    groups = list(fleet.generate([problem(f"new {i}") for i in range(6)], step=1))
+    assert sorted(group.problem.id for group in groups) == [f"new {i}" for i in range(6)]
+
+
+def test_nothing_listens_beyond_the_loopback(start_fleet: Callable[..., Any]) -> None:
+    start_fleet()
+    sockets = listeners(descendants(os.getpid()))
+    assert len(sockets) > 3  # Ray's own, and those of its workers
+    assert {address for address, _ in sockets} <= LOOPBACK
+
+
+def test_what_one_rank_is_told_all_are_told_and_rank_0_answers(
+    start_ranks: Callable[..., Any],
+) -> None:
+    learner = start_ranks()
+    assert learner.update([], step=0) == learner.update([], step=1)
+    # Shared out by turns, returned in order.
+    assert learner.reference_logprobs([5, 6, 7]) == [(5.0, 0.0), (6.0, 1.0), (7.0, 0.0)]
+    assert list(learner.named_tensors()) == [b"one", b"two"]
+
+
+def test_a_lost_rank_ends_all_of_them(start_ranks: Callable[..., Any]) -> None:
+    learner = start_ranks(dies_at=1)
+    process = learner.update([], step=0)
+    assert is_alive(process)
+    with pytest.raises(LearnerLostError, match=r"learner rank 1 died .*learner_rank_1\.log"):
+        learner.update([], step=1)
+    await_death(process)
+
+
+def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
+    learner = start_ranks(hangs_at=1)
+    process = learner.update([], step=0)
+    with pytest.raises(LearnerLostError, match="learner rank 1 gave no sign of life in 5 s"):
+        learner.update([], step=1)
+    await_death(process)
+
+
+def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
+    with pytest.raises(PluginError, match="rank 0 raises"):
+        start_ranks(raises_at=0).update([], step=0)
