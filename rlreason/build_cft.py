@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from rlreason.build_writers import named_writer
+from rlreason.checkpoint import ADAPTER
 from rlreason.config import CftConfig, EvaluationSection, PluginConfig, WriterSection
 from rlreason.config_file import resolved_yaml
 from rlreason.console import run_console
@@ -130,15 +131,25 @@ def _problems_hash(pools: ByPool) -> str:
 
 def _learner_opener(config: CftConfig, checked: CftPlan) -> OpenLearner:
     def open_learner(policy: Path | None, updates: int) -> Learner:
+        import torch
+
         from rlreason.cluster.inline import prepare_process
 
         prepare_process(config.cluster)
+        # Dropout draws from it; what was trained before in this process must not matter.
+        torch.manual_seed(config.run.seed)
         from rlreason.learner.deepspeed_learner import DeepSpeedLearner
+        from rlreason.learner.lora import Adapter
         from rlreason.learner.policy import load_model
 
         gc.collect()  # the learner before this one
+        base, lora = checked.plan.model, config.learner.lora
+        learned = load_model(base if lora else policy or base, config.model)
+        if lora:
+            saved = policy.with_name(ADAPTER) if policy else None
+            learned = Adapter(learned, lora, seed=config.run.seed, base=base, saved=saved)
         return DeepSpeedLearner(
-            load_model(policy or checked.plan.model, config.model),
+            learned,
             checked.plan.encoder.tokenizer,
             learner=config.learner,
             algorithm=checked.grpo.algorithm,

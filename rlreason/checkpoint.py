@@ -32,6 +32,7 @@ from rlreason.faults import fault_point
 from rlreason.protocols import Learner
 
 POLICY = "policy"
+ADAPTER = "adapter"
 LEARNER = "learner"
 STATE = "state.json"
 
@@ -61,6 +62,11 @@ class Checkpoint:
     def policy(self) -> Path:
         """The policy, as transformers and vLLM load it."""
         return self.folder / POLICY
+
+    @property
+    def adapter(self) -> Path:
+        """Its adapter alone, as peft and vLLM load it; there only where one was trained."""
+        return self.folder / ADAPTER
 
     def part(self, name: str) -> Any:
         """The state of one part of the run.
@@ -212,6 +218,7 @@ def _write(folder: Path, version: int, learner: Learner, state: Mapping[str, Any
     for name in (POLICY, LEARNER):
         (folder / name).mkdir()
     learner.export_policy(folder / POLICY)
+    learner.export_adapter(folder / ADAPTER)
     learner.save(folder / LEARNER)
     fields = {
         "schema": SCHEMA,

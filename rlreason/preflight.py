@@ -22,8 +22,11 @@ from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
 from rlreason.errors import ConfigError, DataError
 from rlreason.item_history import select_problems
+from rlreason.memory.plan import Job
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
+from rlreason.preflight_lora import check_lora
+from rlreason.preflight_memory import memory_job
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
 from rlreason.teacher import find_teacher
@@ -49,6 +52,8 @@ class Plan:
     """Longest prompt plus the longest completion, in tokens."""
     teacher: Path | str | None = None
     """Model that loss distillation learns from."""
+    memory_job: Job | None = None
+    """What the memory plan is made from; None without a GPU."""
 
     def render(self, config: GrpoConfig) -> Table:
         """What the run will do, pool by pool."""
@@ -79,6 +84,7 @@ def preflight(config: GrpoConfig) -> Plan:
         ConfigError, PluginError, DataError: Naming the field or row, the rule and the remedy.
     """
     model = resolve_model(config.model.path)
+    check_lora(config.learner.lora, model)
     rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
     override = config.scoring.evaluation_reward
     evaluation_rewards = {name: override or reward for name, reward in rewards.items()}
@@ -104,6 +110,7 @@ def preflight(config: GrpoConfig) -> Plan:
     }
     build_curriculum(config, facts)
     max_len = _max_len(config, encoder, train, held_out)
+    teacher = find_teacher(config, encoder.tokenizer, max_len)
     return Plan(
         model=model,
         encoder=encoder,
@@ -114,7 +121,8 @@ def preflight(config: GrpoConfig) -> Plan:
         rewards=rewards,
         evaluation_rewards=evaluation_rewards,
         max_len=max_len,
-        teacher=find_teacher(config, encoder.tokenizer, max_len),
+        teacher=teacher,
+        memory_job=memory_job(config, model=model, teacher=teacher, max_len=max_len),
     )
 
 

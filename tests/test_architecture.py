@@ -27,20 +27,19 @@ COMPOSERS = {
     "build_writers",
     "preflight",
     "preflight_cft",
+    "preflight_memory",
     "doctor_trial",
     "restarting",
     "writer_process",
 }
-"""What puts adapters together: the builds, their first halves, the doctor's trials, and the process
-of a local writer of candidates and critiques."""
+"""What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 
 LIBRARY_HOMES = {
-    "vllm": {"rlreason/rollout/vllm_engine.py"},
+    "vllm": {"rlreason/rollout/vllm_engine.py", "rlreason/rollout/adapters.py"},
+    "peft": {"rlreason/learner/lora.py"},
     # cluster/inline.py sets one of its switches before the first process group.
     "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},
-    "ray": {
-        str(path.relative_to(ROOT)) for path in SOURCES if path.match("rlreason/cluster/ray_*.py")
-    },
+    "ray": {str(p.relative_to(ROOT)) for p in SOURCES if p.match("rlreason/cluster/ray_*.py")},
 }
 HEAVY = ("torch", "vllm", "deepspeed", "transformers", "ray", "datasets", "plotly", "pyarrow")
 

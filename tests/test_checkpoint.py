@@ -28,6 +28,8 @@ class FakeLearner:
     def export_policy(self, folder: Path) -> None:
         (folder / "model.safetensors").write_bytes(self.parameters * 10)
 
+    def export_adapter(self, folder: Path) -> None: ...
+
     def save(self, folder: Path) -> None:
         (folder / "shard.pt").write_bytes(self.parameters)
 

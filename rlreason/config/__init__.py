@@ -8,6 +8,7 @@ from rlreason.config.algorithm import AlgorithmSection, Correction, RolloutSecti
 from rlreason.config.cft import CftConfig, CftPoolSection, TrainingSection
 from rlreason.config.control import EntropyControlSection, KlControlSection, RefillSection
 from rlreason.config.grpo import GrpoConfig
+from rlreason.config.lora import LoraSection
 from rlreason.config.sections import (
     NAME_PATTERN,
     ClusterSection,
@@ -41,6 +42,7 @@ __all__ = [
     "KlControlSection",
     "LearnerSection",
     "LogSection",
+    "LoraSection",
     "ModelSection",
     "PluginConfig",
     "PoolSection",

@@ -243,6 +243,11 @@ class CftConfig(Section):
             raise ValueError(f"teachers {reading}: a file cannot answer; it serves as a generator")
         if self.learner.mismatch_limit is not None:
             raise ValueError("learner.mismatch_limit: nothing is sampled here; remove it")
+        if self.learner.lora is not None and self.learner.lora.publish == "adapter":
+            raise ValueError(
+                "learner.lora.publish = adapter: nothing is published here, policies are tested "
+                "merged; remove it"
+            )
         if self.scoring.evaluation_reward is not None:
             raise ValueError("scoring.evaluation_reward: scoring.reward grades here; remove it")
         return self

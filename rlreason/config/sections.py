@@ -7,14 +7,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from rlreason.config.lora import LoraSection
+from rlreason.config.section import Section as Section
+
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """What a run or a pool may be called: it becomes a folder or a key, so no slashes, no ``..``."""
-
-
-class Section(BaseModel):
-    """Frozen, and an unknown field is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class PluginConfig(BaseModel):
@@ -126,7 +123,7 @@ class PoolSection(Section):
     source: str
     """``arithmetic:TASK``, ``reasoning_gym:TASK``, ``datasets:NAME_OR_FOLDER``, a ``.jsonl`` or
     ``.parquet`` file, or a plug-in path."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Options of the source."""
     reward: PluginConfig | None = None
     """This pool's reward; without one, ``scoring.reward``."""
@@ -176,11 +173,24 @@ class LearnerSection(Section):
     """Memory for the float32 logits that exist at once; bounds memory, changes no result."""
     zero_stage: Literal[0, 1, 2, 3] = 0
     """DeepSpeed ZeRO stage."""
+    lora: LoraSection | None = None
+    """Train low-rank adapters alone; null: all weights."""
     mismatch_limit: float | None = Field(default=None, gt=0)
     """Mean absolute gap (nats) between rollout and learner logprobs that stops the run as stale;
     null: 1e-4 in float32, 0.1 in bfloat16."""
-    deepspeed: dict[str, Any] = {}
+    deepspeed: dict[str, Any] = Field(default_factory=dict)
     """Merged into the DeepSpeed configuration; wins over what rlreason derives."""
+
+    @model_validator(mode="after")
+    def _lora_is_not_partitioned(self) -> Self:
+        stage = self.deepspeed.get("zero_optimization", {}).get("stage", self.zero_stage)
+        if self.lora is not None and stage == 3:
+            raise ValueError(
+                "lora with zero_stage = 3 is not supported: its adapters are read and merged whole "
+                "on every rank; use zero_stage 0, 1 or 2 (gradients and optimizer state are those "
+                "of the adapters alone)"
+            )
+        return self
 
 
 class DeadlineSection(Section):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -23,13 +22,14 @@ from rlreason.config import AlgorithmSection, LearnerSection
 from rlreason.learner.coupling import couple
 from rlreason.learner.engine_options import deepspeed_config
 from rlreason.learner.frozen import FrozenPolicy
-from rlreason.learner.hashing import hash_value
+from rlreason.learner.lora import Adapter, EarlierAdapter
 from rlreason.learner.objective import OtherLogprobs, Sums, microbatch_loss
 from rlreason.learner.policy import PolicyScorer, max_shared_row
 from rlreason.learner.schedule import learning_rate
-from rlreason.learner.sharded import OptimizerState, named_parameters
+from rlreason.learner.sharded import OptimizerState, trained_parameters
 from rlreason.learner.staleness import MISMATCH_LIMITS, refuse_stale
 from rlreason.learner.stats import update_stats
+from rlreason.learner.weights import Weights
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
 
 REFERENCE_FILE, RANDOM_FILE = "reference.safetensors", "random.safetensors"
@@ -38,9 +38,9 @@ REFERENCE_FILE, RANDOM_FILE = "reference.safetensors", "random.safetensors"
 class DeepSpeedLearner:
     """Keeps protocols.Learner on a DeepSpeed engine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one argument per model and section
         self,
-        model: Any,
+        policy: Any,
         tokenizer: Any,
         *,
         learner: LearnerSection,
@@ -49,22 +49,31 @@ class DeepSpeedLearner:
         total_steps: int,
         reference: Any = None,
         teacher: Any = None,
+        on_policy: bool = True,
     ) -> None:
-        """Wrap ``model``; the process group must exist (cluster/inline.py)."""
+        """Wrap ``policy``: a model, or the adapter that alone trains in one.
+
+        The process group must exist (cluster/inline.py). ``on_policy`` promises that each step is
+        sampled from the weights at its start, so that every update can compare; otherwise
+        ``check_sampler`` is to be asked.
+        """
         # DeepSpeed would compile its shared-memory collective for one to two minutes at the first
         # start on a CPU, and a kill while it does leaves a lock that every later start waits for.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.rank = torch.distributed.get_rank()
         self._config, self._total_steps = learner, total_steps
         self._recipe = self._algorithm = algorithm  # the latter with the step's coefficients
-        self._model, self._tokenizer = model, tokenizer
+        adapter = policy if isinstance(policy, Adapter) else None
+        self._model = model = policy if adapter is None else adapter.model
+        self._tokenizer = tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)
         dtype = next(model.parameters()).dtype
+        self._on_policy = on_policy
         self._mismatch_limit = learner.mismatch_limit or MISMATCH_LIMITS[dtype]
         self._engine, *_ = deepspeed.initialize(
             model=scorer,
             optimizer=torch.optim.AdamW(
-                model.parameters(),
+                [parameter for _, parameter in trained_parameters(model)],
                 lr=learner.learning_rate,
                 betas=learner.betas,
                 weight_decay=learner.weight_decay,
@@ -75,7 +84,8 @@ class DeepSpeedLearner:
         self._device = self._engine.device
         self._engine.enable_backward_allreduce = self._engine.zero_optimization_stage() > 0
         self._optimizer_state = OptimizerState(self._engine, model)
-        self._frozen = {
+        self._weights = Weights(model, adapter, self._engine.zero_optimization_stage())
+        self._frozen: dict[str, FrozenPolicy | EarlierAdapter] = {
             name: FrozenPolicy(
                 frozen,
                 device=self._device,
@@ -85,6 +95,8 @@ class DeepSpeedLearner:
             for name, frozen in (("reference", reference), ("teacher", teacher))
             if frozen is not None
         }
+        if adapter is not None and algorithm.kl:
+            self._frozen["reference"] = EarlierAdapter(scorer)
 
     def update(
         self,
@@ -110,7 +122,7 @@ class DeepSpeedLearner:
         norms, skipped = [], False
         for index, (batch, plan) in enumerate(zip(batches, plans, strict=True)):
             sums = self._accumulate(batch, plan, old[index])
-            if index == 0:
+            if index == 0 and self._on_policy:
                 refuse_stale(
                     float(sums.mismatch_abs / sums.tokens), step=step, limit=self._mismatch_limit
                 )
@@ -209,9 +221,20 @@ class DeepSpeedLearner:
                 values[id(sequence)] = tuple(islice(remaining, sequence.num_loss_tokens))
         return [values[id(sequence)] for sequence in sequences]
 
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Compare with the engine's logprobs; see protocols.Learner. Every rank takes all."""
+        gaps = []
+        with torch.no_grad():
+            for rows in self._plan(sequences):
+                microbatch = collate(rows, self._device)
+                gaps.append(self._engine(microbatch)[0] - microbatch.rollout_logprobs)
+        gap = float(torch.cat(gaps).abs().mean())
+        refuse_stale(gap, step=version, limit=self._mismatch_limit)
+        return gap
+
     def refresh_reference(self) -> None:
         """Make the current weights the reference."""
-        self._frozen["reference"].replace(self.named_tensors())
+        self._frozen["reference"].replace(self._weights.trained())
 
     def _apply(self, sums: Sums) -> tuple[float, bool]:
         """Clip and step; (gradient norm before clipping, whether the update was applied)."""
@@ -230,19 +253,16 @@ class DeepSpeedLearner:
         return float(self._engine.get_global_grad_norm() or 0.0), self._engine.was_step_applied()
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names; every rank iterates, a bucket at once."""
-        return named_parameters(self._model, self._engine.zero_optimization_stage())
+        """What an engine is given; see protocols.Learner. Every rank iterates."""
+        return self._weights.published()
 
     def export_policy(self, folder: Path) -> None:
         """Write safetensors, config and tokenizer that transformers and vLLM load."""
-        weights = {
-            name: tensor.to("cpu", copy=True)
-            for name, tensor in self.named_tensors()
-            if self.rank == 0
-        }
-        if self.rank == 0:
-            self._model.save_pretrained(folder, state_dict=weights)
-            self._tokenizer.save_pretrained(folder)
+        self._weights.export_policy(folder, self._tokenizer, writes=self.rank == 0)
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft loads it; nothing where there is none."""
+        self._weights.export_adapter(folder, writes=self.rank == 0)
 
     def save(self, folder: Path) -> None:
         """Write optimizer, master weights, random state and a refreshed reference."""
@@ -262,16 +282,12 @@ class DeepSpeedLearner:
         if "reference" in self._frozen:
             self._frozen["reference"].load(folder / REFERENCE_FILE)
 
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocator keeps, so that an engine may wake."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters``, ``optimizer`` and of each frozen model of the loss."""
-        parameters = hashlib.sha256()
-        for name, tensor in sorted(self.named_tensors(), key=lambda item: item[0]):
-            hash_value(parameters, name, tensor)
-        optimizer = hashlib.sha256(str(self._optimizer_state.steps).encode())
-        for name, tensor in self._optimizer_state.tensors():
-            hash_value(optimizer, name, tensor)
+        """SHA-256 of the weights, of ``optimizer`` and of each frozen model of the loss."""
         frozen = {name: policy.digest() for name, policy in self._frozen.items()}
-        return {
-            "parameters": parameters.hexdigest(),
-            "optimizer": optimizer.hexdigest(),
-        } | frozen
+        return self._weights.digests() | {"optimizer": self._optimizer_state.digest()} | frozen

@@ -6,6 +6,7 @@ of N ranks continues on M. Every function that reads is a collective: all ranks 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from rlreason.algorithms.spreading import empty_microbatch
 from rlreason.errors import CheckpointError
+from rlreason.learner.hashing import hash_value
 
 BUCKET_BYTES = 256 * 2**20
 """Weights that exist whole at once beside the partitions."""
@@ -35,8 +37,8 @@ MASTER = "master"
 
 
 def named_parameters(model: Any, stage: int) -> Iterator[tuple[str, Tensor]]:
-    """Every parameter whole, tied ones once; under ZeRO-3 gathered a bucket at a time."""
-    everything = list(model.named_parameters())
+    """All that trains, whole, tied ones once; under ZeRO-3 gathered a bucket at a time."""
+    everything = trained_parameters(model)
     if stage < 3:
         yield from ((name, parameter.detach()) for name, parameter in everything)
         return
@@ -44,6 +46,11 @@ def named_parameters(model: Any, stage: int) -> Iterator[tuple[str, Tensor]]:
         with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
             for name, parameter in bucket:
                 yield name, parameter.detach()
+
+
+def trained_parameters(model: Any) -> list[tuple[str, Any]]:
+    """The parameters that an optimizer moves: all of them, or an adapter's."""
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
 
 
 def _buckets(parameters: Sequence[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
@@ -84,7 +91,7 @@ class OptimizerState:
             return
         state = next(state for state in self._states.values() if state)
         keys = sorted(key for key, value in state.items() if getattr(value, "ndim", 0) > 0)
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in trained_parameters(self._model):
             for key in keys:
                 yield f"{name}/{key}", self._whole(parameter, key)
             if self._low_precision:
@@ -99,6 +106,13 @@ class OptimizerState:
             value = safe_get_full_optimizer_state(parameter, key)
         shape = getattr(parameter, "ds_shape", parameter.shape)
         return value.detach().reshape(shape)
+
+    def digest(self) -> str:
+        """SHA-256 of all of it."""
+        digest = hashlib.sha256(str(self.steps).encode())
+        for name, tensor in self.tensors():
+            hash_value(digest, name, tensor)
+        return digest.hexdigest()
 
     def save(self, folder: Path, *, writes: bool) -> None:
         """Write all of it, one bucket a file; only the rank that ``writes`` touches the disk."""
@@ -123,7 +137,7 @@ class OptimizerState:
             return
         if self._stage > 0:
             self._make_states()
-        names = dict(self._model.named_parameters())
+        names = dict(trained_parameters(self._model))
         missing = set(names)
         for number in range(fields["files"]):
             for key, value in load_file(folder / FILES.format(number)).items():

@@ -1,4 +1,4 @@
-"""The vLLM rollout engine, in the learner's process. The only file that imports vllm.
+"""The vLLM rollout engine, in the learner's process. It and adapters.py alone import vllm.
 
 The same class serves a CPU and one GPU. Completions come back as token ids with the logprobs they
 were sampled with (temperature included) and the version of the weights that made them.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rlreason.config import ModelSection
-from rlreason.errors import TrainingStopped
+from rlreason.config import LoraSection, ModelSection
+from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.protocols import PromptCodec
-from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
+from rlreason.rollout.adapters import Adapters, adapter_options
+from rlreason.rollout.environment import prepare_environment
+from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
+from rlreason.rollout.parallel import reload_workers
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -46,28 +48,12 @@ class EngineStart(NamedTuple):
     """Seed each request, so that a replay samples the same tokens."""
     engines: int = 1
     """Engines that share the work of a step."""
-
-
-def _prepare_environment(threads: int) -> None:
-    """Settings that vLLM reads from the environment at import. A user's own values win."""
-    settings = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in this process
-        "VLLM_HOST_IP": "127.0.0.1",  # nothing listens beyond loopback
-        # vLLM's own set-up would close the handlers of everybody else, the run's log among them.
-        "VLLM_CONFIGURE_LOGGING": "0",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-    }
-    if not torch.cuda.is_available():
-        settings |= {
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # pinned threads spin when a core is shared
-            "OMP_NUM_THREADS": str(threads),
-            # vLLM compiles two one-line sampling helpers at the first token, 13 s with a cold
-            # cache; run eagerly they cost nothing that can be measured.
-            "TORCHDYNAMO_DISABLE": "1",
-        }
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
+    lora: LoraSection | None = None
+    """The shape of the adapters that will come, its targets listed; None: whole weights come."""
+    adapter: Path | None = None
+    """With ``lora``: folder of the adapter of ``version`` over ``path``; None: it has none."""
+    gpu: GpuShare | None = None
+    """What the memory plan leaves the engine; None on a CPU, and where it has a GPU alone."""
 
 
 class VllmEngine:
@@ -75,7 +61,7 @@ class VllmEngine:
 
     def __init__(self, config: EngineConfig, codec: PromptCodec, start: EngineStart) -> None:
         """Start the engine on ``start.path``; ``codec`` turns problems into token ids and back."""
-        _prepare_environment(start.threads)
+        prepare_environment(start.threads)
         from vllm import LLM  # after the environment, which vLLM reads at import
 
         # At every reload it warns of modules that have no weights of their own to load.
@@ -86,8 +72,12 @@ class VllmEngine:
         self._requests = RequestMaker(config)
         self._num_requests = 0
         self._known: dict[str, tuple[int, Request]] = {}
+        self._asleep = False
         self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
+        self._adapters = Adapters(self._engine, start.lora) if start.lora else None
+        if self._adapters is not None and start.adapter is not None:
+            self._adapters.load_folder(start.adapter, version=start.version)
 
     def _options(self, model: ModelSection) -> dict[str, Any]:
         from transformers import AutoConfig
@@ -122,6 +112,17 @@ class VllmEngine:
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(MIN_BATCHED_TOKENS, self._start.max_len),
             }
+        elif self._start.gpu is not None:
+            share = self._start.gpu
+            derived |= {
+                "kv_cache_memory_bytes": share.cache_bytes,
+                # vLLM refuses to start where less is free, and its default is nearly all.
+                "gpu_memory_utilization": max(0.01, share.utilization),
+                "max_num_batched_tokens": share.batch_tokens,
+                "enable_sleep_mode": share.sleeps,
+            }
+        if self._start.lora is not None:
+            derived |= adapter_options(self._start.lora)
         return derived | self._rollout.vllm
 
     def generate(
@@ -145,6 +146,12 @@ class VllmEngine:
         """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
         return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one short completion per problem; see protocols.RolloutEngine."""
+        return self._run(self._requests.probe(problems, version=version, tokens=tokens))
+
     def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -152,7 +159,7 @@ class VllmEngine:
         return SamplingParams(
             n=request.samples,
             temperature=request.temperature,
-            max_tokens=self._rollout.max_completion_tokens,
+            max_tokens=request.max_tokens or self._rollout.max_completion_tokens,
             stop_token_ids=list(self._start.eos_ids),
             logprobs=0,  # the sampled token's alone
             flat_logprobs=True,
@@ -169,6 +176,7 @@ class VllmEngine:
 
     def begin(self) -> None:
         """Make ready for the requests of a phase; what an abandoned one left is dropped."""
+        self._wake()
         if self._known:
             self._engine.abort_request(list(self._known))
             self._known.clear()
@@ -183,7 +191,8 @@ class VllmEngine:
             self._num_requests += 1
             name = str(self._num_requests)
             self._known[name] = (ticket, request)
-            self._engine.add_request(name, prompt, self._params(request))
+            adapter = self._adapters.request if self._adapters else None
+            self._engine.add_request(name, prompt, self._params(request), lora_request=adapter)
 
     def advance(self) -> list[tuple[int, RolloutGroup]]:
         """One forward of everything under way; the groups that finished with it."""
@@ -199,6 +208,8 @@ class VllmEngine:
         return bool(self._known)
 
     def _group(self, request: Request, output: Any) -> RolloutGroup:
+        if self._adapters is not None:
+            self._adapters.check(output)
         prompt_ids = tuple(output.prompt_token_ids)
         rollouts = []
         for completion in output.outputs:
@@ -225,9 +236,35 @@ class VllmEngine:
             greedy=request.greedy,
         )
 
+    def sleep(self) -> None:
+        """Give the GPU back, weights to the host and cache to nobody, until the next call.
+
+        Raises:
+            ConfigError: If the engine was not started to be able to.
+        """
+        if self._start.gpu is None or not self._start.gpu.sleeps:
+            raise ConfigError(
+                "the engine cannot sleep: vLLM's sleep mode needs a GPU, and is on only where the "
+                "memory plan says that engine and learner do not fit together"
+            )
+        if not self._asleep:
+            self._engine.sleep(level=1)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._engine.wake_up()
+            self._asleep = False
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
-        """Replace the weights by ``tensors`` and drop the prefix cache made with the old ones."""
-        self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
+        """Replace weights or adapter by ``tensors`` and drop the prefix cache of the old ones."""
+        self._wake()
+        if self._adapters is not None:
+            self._adapters.load(dict(tensors), version=version)
+        elif self._rollout.tensor_parallel > 1:
+            reload_workers(self._engine, tensors, _reload_worker)
+        else:
+            self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
         if not self._engine.reset_prefix_cache():
             raise TrainingStopped("vLLM kept prefix-cache blocks of the previous policy version")
         self.policy_version = version

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from rlreason.protocols.trials import TrialBackend as TrialBackend
+from rlreason.protocols.writers import Writer as Writer
 from rlreason.types import (
     Coefficients,
     Problem,
     RolloutGroup,
     Score,
     ScoredGroup,
-    TextReply,
-    TextRequest,
     TrainBatch,
     TrainSequence,
     UpdateStats,
@@ -172,8 +172,17 @@ class RolloutEngine(Protocol):
         """Yield groups of ``samples`` completions (one if greedy) for evaluation."""
         ...
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one completion per problem, cut at ``tokens``, sampled as for training.
+
+        ``version`` seeds it, so that no two versions are asked for the same random numbers.
+        """
+        ...
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
-        """Replace the weights by ``tensors`` (Hugging Face names) and drop every cache of them."""
+        """Replace weights or adapter by ``tensors`` and drop every cache of the old ones."""
         ...
 
 
@@ -182,24 +191,6 @@ class Scorer(Protocol):
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
-        ...
-
-
-class Writer(Protocol):
-    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
-
-    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
-    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
-    then checked before anything heavy starts. What it writes is judged like any model's: by
-    grade, verdict and correction.
-    """
-
-    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
-        """Yield one reply per request as it is there, in any order.
-
-        A reply is stored before the next one is asked for. What fails for one request is a reply
-        with ``error``; what would fail for all of them raises ``TrainingStopped``.
-        """
         ...
 
 
@@ -220,7 +211,17 @@ class Learner(Protocol):
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
-                by the weights at the start of this call.
+                by the weights at the start of this call. With ``rollout.lag = 1`` they may be of
+                the version before: ``check_sampler`` is asked instead, before anything is sampled.
+        """
+        ...
+
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Mean absolute gap (nats) between the current weights' logprobs and the sampled ones.
+
+        Raises:
+            StalePolicyError: If it is larger than on equal weights: the engine does not sample
+                from ``version``, the current weights.
         """
         ...
 
@@ -233,11 +234,18 @@ class Learner(Protocol):
         ...
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Current weights under their Hugging Face names, tied tensors once."""
+        """What engines are given: weights under their Hugging Face names, tied tensors once.
+
+        Or an adapter under the names of peft's files, where the recipe publishes adapters.
+        """
         ...
 
     def export_policy(self, folder: Path) -> None:
         """Write safetensors, config and tokenizer that transformers and vLLM load."""
+        ...
+
+    def export_adapter(self, folder: Path) -> None:
+        """Write the adapter into a new folder as peft loads it; nothing where none is trained."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -249,7 +257,10 @@ class Learner(Protocol):
         ...
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``."""
+        """SHA-256 of ``parameters``, ``optimizer``, and of a ``reference`` or ``teacher``.
+
+        Where an adapter trains, the parameters are its own and ``base`` is what it lies over.
+        """
         ...
 
 
@@ -270,31 +281,4 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Flush and leave."""
-        ...
-
-
-class TrialBackend(Protocol):
-    """Where the trials of a sweep run, each as a process of its own."""
-
-    @property
-    def slots(self) -> int:
-        """Trials at once."""
-        ...
-
-    def start(
-        self, name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str]
-    ) -> None:
-        """Start a trial; its output goes to the end of ``log``. Called while a slot is free."""
-        ...
-
-    def ended(self) -> Mapping[str, int]:
-        """Name -> exit code of the trials that ended since the last call; negative: a signal."""
-        ...
-
-    def stop(self) -> None:
-        """Ask every running trial to save and leave; returns at once."""
-        ...
-
-    def close(self) -> None:
-        """End what still runs, with all that it started."""
         ...

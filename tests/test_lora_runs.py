@@ -1,0 +1,64 @@
+"""Whole runs with LoRA: one learns, and one that is broken off ends with the same bits.
+
+Broken off by an exception where other tests kill: what is on the disk then is what a kill leaves.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lora_runs import STEPS
+from safetensors.torch import load_file
+
+from rlreason.models import resolve_model
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    done = subprocess.run(
+        [sys.executable, HERE / "lora_runs.py", folder],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE)))},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "broken off in publish 1" in done.stdout
+    assert "broken off in learn 3" in done.stdout
+    return folder
+
+
+def checkpoint(runs: Path, name: str) -> Path:
+    return runs / name / "lora" / "checkpoints" / f"{STEPS:06d}"
+
+
+def state(runs: Path, name: str) -> dict[str, Any]:
+    return json.loads((checkpoint(runs, name) / "state.json").read_text())
+
+
+def test_a_run_broken_off_twice_ends_with_the_same_bits(runs: Path) -> None:
+    assert state(runs, "broken") == state(runs, "straight")
+    assert set(state(runs, "straight")["digests"]) == {
+        "parameters",
+        "optimizer",
+        "reference",
+        "base",
+    }
+
+
+def test_a_run_learns_and_adapters_are_all_that_changed(runs: Path) -> None:
+    lines = (runs / "straight" / "lora" / "evaluations.jsonl").read_text().splitlines()
+    first, last = (json.loads(line)["overall"]["greedy"]["mean"] for line in lines)
+    assert last > first
+    shipped = load_file(resolve_model("tiny-arithmetic") / "model.safetensors")
+    policy = load_file(checkpoint(runs, "straight") / "policy" / "model.safetensors")
+    changed = {name for name, weight in policy.items() if not torch.equal(weight, shipped[name])}
+    assert changed == {name for name in shipped if "_proj" in name}
