@@ -95,7 +95,7 @@ class Alarms:
         yield from self._entropy(metrics)
 
     def _mismatch(self, metrics: StepMetrics) -> Iterator[tuple[str, str, str]]:
-        value, limit = metrics.mismatch_abs, self.limits.mismatch_limit
+        value, limit = _equal_weights_gap(metrics), self.limits.mismatch_limit
         if value is None:
             return
         gap = f"rollout and learner logprobs differ by {value:.2g} nats"
@@ -119,11 +119,12 @@ class Alarms:
         return statistics.median(values) if len(values) == self.limits.baseline_steps else None
 
     def _extend_baseline(self, metrics: StepMetrics) -> None:
-        if not metrics.learned or metrics.entropy is None or metrics.mismatch_abs is None:
+        gap = _equal_weights_gap(metrics)
+        if not metrics.learned or metrics.entropy is None or gap is None:
             return
         if len(self._first_entropy) < self.limits.baseline_steps:
             self._first_entropy.append(metrics.entropy)
-            self._first_mismatch.append(metrics.mismatch_abs)
+            self._first_mismatch.append(gap)
 
     def _is_news(self, alarm: Alarm) -> bool:
         key = (alarm.name, alarm.cause)
@@ -132,6 +133,14 @@ class Alarms:
             return False
         self._last_raised[key] = alarm.step
         return True
+
+
+def _equal_weights_gap(metrics: StepMetrics) -> float | None:
+    """What engine and learner differ by on the same weights, nats.
+
+    A step that was sampled one version behind also differs by what the policy has moved.
+    """
+    return metrics.mismatch_abs if metrics.ahead is None else metrics.ahead.sampler_gap
 
 
 def _no_signal_cause(metrics: StepMetrics) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,8 +21,11 @@ from rlreason.draw_history import DrawHistory
 from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
+from rlreason.memory.plan import MemoryPlan
+from rlreason.memory.table import memory_text
 from rlreason.pool_changes import Stateful, discard_other_pools, load_adapted
 from rlreason.preflight import Plan, build_curriculum, preflight
+from rlreason.preflight_memory import checked_memory
 from rlreason.progress import open_display
 from rlreason.protocols import Curriculum, Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
@@ -29,9 +33,12 @@ from rlreason.run import Run
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.sinks import open_sinks
+from rlreason.turns import TurnTakingLearner
 
 if TYPE_CHECKING:
     from rlreason.cluster.inline import ProcessSetup
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -46,6 +53,7 @@ def open_run(
         RlreasonError: With one message, before any heavy part starts, for the user's mistakes.
     """
     plan = preflight(config)
+    memory = checked_memory(config, plan.memory_job)
     sinks = open_sinks(config.log, config.run.name, config.model_dump(mode="json"))
     with ExitStack() as stack:
         path = Path(config.run.folder) / config.run.name
@@ -58,6 +66,8 @@ def open_run(
         scorer = stack.enter_context(_scorer(config, plan.rewards))
         display = open_display()
         stack.enter_context(run_console(display))
+        if memory is not None:
+            log.info("%s", memory_text(memory))
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
         journal = Journal(folder.steps)
@@ -69,7 +79,7 @@ def open_run(
             controls.load_state_dict(checkpoint.part("controls"))
         if config.run.on_pool_change == "adapt":
             discard_other_pools(journal, start, curriculum.weights())
-        parts = _parts(config, plan, checkpoint)
+        parts = _parts(config, plan, checkpoint, memory)
         learner, engine, publisher = _start(parts, stack, deaths)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)
@@ -180,10 +190,18 @@ def _start(
 
     learner = make_learner(plan)
     engine = make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
-    return learner, engine, InlinePublisher(learner, engine)
+    publisher = InlinePublisher(learner, engine)
+    if plan.share and plan.share.sleeps and setup.device == "cuda":
+        return TurnTakingLearner(learner, engine.sleep), engine, publisher
+    return learner, engine, publisher
 
 
-def _parts(config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None) -> PartsPlan:
+def _parts(
+    config: GrpoConfig,
+    plan: Plan,
+    checkpoint: Checkpoint | None,
+    memory: MemoryPlan | None = None,
+) -> PartsPlan:
     """On the checkpoint's weights, or the starting model's."""
     start = checkpoint.policy if checkpoint else plan.model
     adapter = checkpoint.adapter.resolve() if checkpoint and config.learner.lora else None
@@ -197,4 +215,5 @@ def _parts(config: GrpoConfig, plan: Plan, checkpoint: Checkpoint | None) -> Par
         encoder=plan.encoder,
         eos_ids=plan.eos_ids,
         max_len=plan.max_len,
+        share=memory.engine if memory else None,
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rlreason.config import GrpoConfig
 from rlreason.data.prompts import PromptEncoder
+from rlreason.memory.plan import EngineShare
 from rlreason.preflight_lora import explicit_targets
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class PartsPlan(NamedTuple):
     encoder: PromptEncoder
     eos_ids: tuple[int, ...]
     max_len: int
+    share: EngineShare | None = None
+    """What the memory plan leaves an engine; None where no plan is made."""
 
 
 def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
@@ -53,11 +56,13 @@ def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
         total_steps=config.run.steps,
         reference=load_frozen(plan.model, config.model) if has_reference else None,
         teacher=load_frozen(plan.teacher, config.model) if plan.teacher else None,
+        on_policy=config.rollout.lag == 0,
     )
 
 
 def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
     """The engine on the weights at ``plan.start``."""
+    from rlreason.rollout.memory import GpuShare
     from rlreason.rollout.vllm_engine import EngineStart, VllmEngine
 
     lora = plan.config.learner.lora
@@ -74,5 +79,6 @@ def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
         engines=plan.config.cluster.engines,
         lora=adapters,
         adapter=plan.adapter,
+        gpu=GpuShare(*plan.share) if plan.share else None,
     )
     return VllmEngine(plan.config, plan.encoder, start)

@@ -15,8 +15,9 @@ from rlreason.cluster.ray_cluster import Places, open_cluster, reserve
 from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-from rlreason.memory_plan import model_shape
+from rlreason.memory.shape import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
+from rlreason.turns import TurnTakingLearner
 
 if TYPE_CHECKING:
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
@@ -39,11 +40,11 @@ def start_ray(
     shape = model_shape(plan.model)
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
-    places = reserve(ray, section)
+    places = reserve(ray, section, tensor_parallel=plan.config.rollout.tensor_parallel)
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [
-        Member(ray, f"learner rank {rank}", places, bundle, logs=logs)
+        Member(ray, f"learner rank {rank}", places, bundle, gpus=places.rank_gpus, logs=logs)
         for rank, bundle in enumerate(places.rank_bundles)
     ]
     learner = RankedLearner(
@@ -55,7 +56,10 @@ def start_ray(
         ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines
     )
     fleet.await_start()
-    return learner, fleet, FleetPublisher(learner, fleet)
+    publisher = FleetPublisher(learner, fleet)
+    if plan.share and plan.share.sleeps and places.rank_gpus:
+        return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
+    return learner, fleet, publisher
 
 
 def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) -> EngineFleet:
@@ -67,14 +71,14 @@ def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) ->
 
     def seat(index: int) -> EngineSeat:
         bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, logs=logs)
+        member = Member(ray, f"engine {index}", places, bundle, gpus=places.engine_gpus, logs=logs)
         made = member.make(host_engine, plan)
         return EngineSeat(member, made, start_s=section.deadlines.start_s)
 
     fleet_plan = FleetPlan(
         engines=section.engines,
         at_once=concurrent_sequences(config.rollout, engines=section.engines),
-        fixed=section.deterministic if section.deterministic is not None else places.gpus == 0,
+        fixed=section.deterministic if section.deterministic is not None else places.rank_gpus == 0,
         deadlines=section.deadlines,
     )
     return EngineFleet(

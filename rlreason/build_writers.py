@@ -21,6 +21,7 @@ from rlreason.critique.replies import NamedWriter
 from rlreason.data.prompts import PromptEncoder, eos_ids
 from rlreason.errors import ConfigError, DataError, PluginError
 from rlreason.models import resolve_model
+from rlreason.models.weight_files import check_weight_files
 from rlreason.plugins import build_plugin
 from rlreason.protocols import Writer
 from rlreason.types import Problem
@@ -56,12 +57,17 @@ def named_writer(section: WriterSection, *, threads: int, where: str) -> NamedWr
     def start() -> Iterator[Writer]:
         yield _open(section, threads, where)
 
+    def reach() -> None:
+        writer: Any = _open(section, threads, where)
+        writer.reach()
+
     settings = section.model_dump(mode="json", include=_TEXT_FIELDS)
     return NamedWriter(
         name=section.name,
         identity=stable_hash(settings, _content_hash(section)),
         samples=section.samples,
         start=start,
+        reach=reach if section.kind == "endpoint" else None,
     )
 
 
@@ -86,7 +92,10 @@ def check_generator(
     if section.kind == "local":
         local = load_local(section, where=where)
         lengths = [_prompt_length(local, problem, template, where) for problem in problems]
-        text_limit(section, local, max(lengths))
+        try:
+            text_limit(section, local, max(lengths, default=0))
+        except ConfigError as error:
+            raise ConfigError(f"{where}.{error}") from None
 
 
 def check_teacher(section: WriterSection, problems: Sequence[Problem], *, where: str) -> None:
@@ -205,11 +214,8 @@ def _prompt_length(local: LocalModel, problem: Problem, template: Template, wher
 
 def _model_path(section: WriterSection, where: str) -> Path | str:
     path = _at(where, lambda: resolve_model(str(section.model)))
-    if isinstance(path, Path) and not any(path.glob("*.safetensors")):
-        raise ConfigError(
-            f"{where}.model = {section.model!r}: the folder holds no .safetensors file, so no "
-            "weights that can be loaded"
-        )
+    if isinstance(path, Path):
+        check_weight_files(path, field=f"{where}.model", value=str(section.model))
     return path
 
 

@@ -43,7 +43,7 @@ def is_cft(folder: Path) -> bool:
 
 def show_result(folder: Path) -> None:
     """Funnel and accuracies on the terminal as far as they are there, and where the page is."""
-    from rlreason.report.cft_data import read_cft
+    from rlreason.report.cft_data import read_cft, verdict_sentences
     from rlreason.report.cft_page import write_cft_report
     from rlreason.report.cft_tables import funnel_table, result_table
 
@@ -52,6 +52,7 @@ def show_result(folder: Path) -> None:
         _show(funnel_table(data))
     if data.results:
         _show(result_table(data))
+        print("\n".join(verdict_sentences(data.results)))
     print(f"report: {write_cft_report(folder)}")
 
 

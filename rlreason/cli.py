@@ -115,11 +115,7 @@ def train(
     if until is not None:
         raise ConfigError(f"--until {until}: a run of kind {config.kind} has no stages")
     if dry_run:
-        from rlreason.preflight import preflight
-
-        plan = preflight(config).render(config)
-        print(resolved_yaml(config))
-        _show(plan)
+        _dry_run(config)
         return
     from rlreason.restarting import train_to_the_end
 
@@ -235,6 +231,23 @@ def doctor(
         _show(as_table(findings))
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)
+
+
+def _dry_run(config: GrpoConfig) -> None:
+    """Print the recipe, the pools and, where there is a GPU to plan for, its memory."""
+    from rlreason.preflight import preflight
+
+    plan = preflight(config)
+    print(resolved_yaml(config))
+    _show(plan.render(config))
+    if plan.memory_job is not None:
+        from rlreason.memory.advice import require_fit
+        from rlreason.memory.plan import plan_memory
+        from rlreason.memory.table import memory_table
+
+        memory = plan_memory(config, plan.memory_job)
+        _show(memory_table(memory))
+        require_fit(memory, config, plan.memory_job)
 
 
 def _show_result(folder: Path) -> None:

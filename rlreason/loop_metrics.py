@@ -1,7 +1,8 @@
-"""The parts of a step's metrics that only some recipes have: refill, greedy baselines, control."""
+"""The parts of a step's metrics that only some recipes have: refill, control, sampling ahead."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -29,3 +30,18 @@ class ControlMetrics:
     """None without an entropy bonus or target."""
     reference_version: int | None
     """Policy version that the KL term compares with; 0 is the starting model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AheadMetrics:
+    """What ``rollout.lag = 1`` meant for the step, and what ran beside it."""
+
+    policy_lag: int
+    """Versions between the weights that learned from the step and those that sampled it."""
+    sampler_gap: float | None
+    """Mean absolute gap of engine and learner logprobs on equal weights, nats: the proof that the
+    step's version reached the engine. None where nothing was sampled from that version."""
+    phase_s: Mapping[str, float]
+    """Exclusive seconds per phase of the next step's sampling, beside this step's learning."""
+    hidden_s: float
+    """Seconds of that sampling for which the loop did not wait."""

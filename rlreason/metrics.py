@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 from rlreason.draw_history import RunUse
 from rlreason.errors import DataError
-from rlreason.loop_metrics import ControlMetrics, RefillMetrics
+from rlreason.loop_metrics import AheadMetrics, ControlMetrics, RefillMetrics
 from rlreason.pool_metrics import (
     Bounds,
     PoolMetrics,
@@ -32,7 +32,9 @@ from rlreason.pool_metrics import (
 )
 from rlreason.types import Outcome, ScoredGroup, UpdateStats
 
-WORK_PHASES = ("rollout", "score", "reference", "learn", "publish", "checkpoint", "evaluate")
+WORK_PHASES = (
+    "rollout", "score", "reference", "learn", "wait", "publish", "checkpoint", "evaluate",
+)  # fmt: skip
 """Phases that do a run's work; whatever else a step spends is the loop's overhead."""
 
 
@@ -119,6 +121,9 @@ class StepMetrics:
     peak_rss_gib: float
     """Largest resident memory of the driver process so far."""
 
+    ahead: AheadMetrics | None = None
+    """None with rollout.lag = 0."""
+
 
 def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behind
     *,
@@ -135,14 +140,19 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
     step_s: float,
     refill: RefillMetrics | None = None,
     control: ControlMetrics | None = None,
+    ahead: AheadMetrics | None = None,
+    rollout_s: float | None = None,
 ) -> StepMetrics:
     """Condense one step into its record.
 
     ``version`` sampled the rollouts; ``scored`` holds all groups, those without signal included;
     ``update`` is None when no group had signal; ``curriculum_terms`` is ``Curriculum.metrics()``;
     ``bounds`` maps a pool to the lowest and highest value of its reward; ``use`` is
-    ``DrawHistory.observe`` of the same groups; ``phase_s`` is exclusive.
+    ``DrawHistory.observe`` of the same groups; ``phase_s`` is exclusive;
+    ``rollout_s`` is the engine's time for these rollouts where the step's own phase is not.
     """
+    if rollout_s is None:
+        rollout_s = phase_s.get("rollout", 0.0)
     lengths, learned = _length_fields(scored), update.num_tokens if update else 0
     return StepMetrics(
         step=step,
@@ -158,8 +168,10 @@ def summarize(  # noqa: PLR0913  one argument per thing that a step leaves behin
         control=control,
         pools=pool_metrics(weights, scored, curriculum_terms, bounds, use.pools),
         draw_entropy=-sum(p * math.log(p) for p in weights.values() if p > 0),
-        **_time_fields(phase_s, step_s, sampled=lengths["rollout_tokens"], learned=learned),
+        **_time_fields(phase_s, step_s, learned=learned),
+        rollout_tokens_per_s=lengths["rollout_tokens"] / rollout_s if rollout_s > 0 else None,
         peak_rss_gib=_peak_rss_gib(),
+        ahead=ahead,
     )
 
 
@@ -178,6 +190,7 @@ def from_json(line: str) -> StepMetrics:
         row = dict(json.loads(line))
     except (TypeError, ValueError) as error:
         raise DataError(f"a row of metrics is not a JSON object: {line!r:.80}: {error}") from None
+    row.setdefault("ahead", None)  # rows from before there was such a thing
     expected, found = {field.name for field in fields(StepMetrics)}, set(row)
     if found != expected:
         raise DataError(
@@ -187,6 +200,7 @@ def from_json(line: str) -> StepMetrics:
     row["pools"] = {name: PoolMetrics(**pool) for name, pool in row["pools"].items()}
     row["refill"] = row["refill"] and RefillMetrics(**row["refill"])
     row["control"] = row["control"] and ControlMetrics(**row["control"])
+    row["ahead"] = row["ahead"] and AheadMetrics(**row["ahead"])
     return StepMetrics(**row)
 
 
@@ -242,16 +256,13 @@ def _update_fields(update: UpdateStats | None) -> dict[str, Any]:
     return absent | {"skipped": False}
 
 
-def _time_fields(
-    phase_s: Mapping[str, float], step_s: float, *, sampled: int, learned: int
-) -> dict[str, Any]:
+def _time_fields(phase_s: Mapping[str, float], step_s: float, *, learned: int) -> dict[str, Any]:
     work_s = sum(phase_s.get(phase, 0.0) for phase in WORK_PHASES)
-    rollout_s, learn_s = phase_s.get("rollout", 0.0), phase_s.get("learn", 0.0)
+    learn_s = phase_s.get("learn", 0.0)
     return {
         "phase_s": dict(phase_s),
         "step_s": step_s,
         "overhead_frac": max(0.0, 1.0 - work_s / step_s) if step_s > 0 else None,
-        "rollout_tokens_per_s": sampled / rollout_s if rollout_s > 0 else None,
         "learner_tokens_per_s": learned / learn_s if learned and learn_s > 0 else None,
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rlreason.algorithms.advantages import ADVANTAGES, reward_table
 from rlreason.clock import Clock
@@ -34,9 +34,33 @@ class Answered(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """A step before anything of it is sampled: all that its groups depend on but the weights."""
+
+    step: int
+    version: int
+    """Policy version that the engine holds, to sample from."""
+    weights: Mapping[str, float]
+    """Pool -> probability of every draw of the step."""
+    terms: Mapping[str, Mapping[str, float]]
+    """Pool -> what is behind its weight."""
+    problems: list[Problem]
+    """The first draw."""
+    cursors: Mapping[str, Any] | None
+    """State of the pools before it, where it is drawn before the step of a checkpoint ends."""
+    entry: JournalEntry | None
+    """What an earlier attempt has journaled of the step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Obtained:
     """The groups of one step, on the disk."""
 
+    draw: Draw
+    version: int
+    """Policy version that they were sampled from."""
+    rollout_s: float
+    """Seconds in the engine; 0 when replayed."""
     scored: list[ScoredGroup]
     """Every group that was sampled: what the curriculum observes and the log counts."""
     kept: list[ScoredGroup]
@@ -46,34 +70,64 @@ class Obtained:
     refill: RefillMetrics | None
 
 
-def obtain(run: Run, step: int, weights: Mapping[str, float], clock: Clock) -> Obtained:
-    """Draw until the step is full; each draw is sampled and scored, or found in the journal.
+def draw_step(run: Run, step: int, version: int, clock: Clock, *, early: bool = False) -> Draw:
+    """Let the curriculum set the mix and draw the step's first problems.
+
+    Args:
+        run: The run.
+        step: The step.
+        version: What the engine holds.
+        clock: Counts the time.
+        early: Remember the pools' cursors as they were.
+    """
+    with clock.phase("draw"):
+        weights, terms = run.curriculum.weights(), run.curriculum.metrics()
+        cursors = run.pools.state_dict() if early else None
+        count = run.config.rollout.problems_per_step
+        problems = run.pools.draw(step, count, weights, refill=0)
+    return Draw(
+        step=step,
+        version=version,
+        weights=weights,
+        terms=terms,
+        problems=problems,
+        cursors=cursors,
+        entry=run.journal.read(step),
+    )
+
+
+def obtain(run: Run, draw: Draw, clock: Clock) -> Obtained:
+    """Draw on until the step is full; each draw is sampled and scored, or found in the journal.
 
     Raises:
         CheckpointError: If the journal holds other problems than this run draws.
-        StalePolicyError: If a completion was not sampled from version ``step``.
+        StalePolicyError: If a completion was not sampled from ``draw.version``.
     """
-    rollout, entry = run.config.rollout, run.journal.read(step)
+    rollout, entry, before_s = run.config.rollout, draw.entry, clock.seconds.get("rollout", 0.0)
     answered: list[Answered] = []
     teaching: list[bool] = []
-    rounds = 0
-    while count := next_count(kept=sum(teaching), seen=len(answered), rollout=rollout):
-        with clock.phase("draw"):
-            problems = run.pools.draw(step, count, weights, refill=rounds)
+    problems, rounds = draw.problems, 0
+    while problems:
         if entry is not None:
             found = replay(entry, problems, first_slot=len(answered))
         else:
-            found = sample(run, step, problems, clock, first_slot=len(answered))
+            found = sample(run, draw, problems, clock, first_slot=len(answered))
         if rollout.refill is not None:
             teaching += [teaches(_compared(one), rollout.refill.part) for one in found]
         answered += found
         rounds += 1
+        count = next_count(kept=sum(teaching), seen=len(answered), rollout=rollout)
+        with clock.phase("draw"):
+            problems = _draw_more(run, draw, count, rounds)
     if entry is not None:
         scored = _replayed(entry, len(answered))
     else:
-        scored = _commit(run, step, answered, weights, clock)
+        scored = _commit(run, draw, answered, clock)
     kept = keep(scored, teaching, rollout)
     return Obtained(
+        draw=draw,
+        version=draw.version if entry is None else entry.policy_version,
+        rollout_s=clock.seconds.get("rollout", 0.0) - before_s,
         scored=scored,
         kept=kept,
         replayed=entry is not None,
@@ -81,14 +135,21 @@ def obtain(run: Run, step: int, weights: Mapping[str, float], clock: Clock) -> O
     )
 
 
+def _draw_more(run: Run, draw: Draw, count: int, rounds: int) -> list[Problem]:
+    if count == 0:
+        return []
+    return run.pools.draw(draw.step, count, draw.weights, refill=rounds)
+
+
 def sample(
-    run: Run, step: int, problems: Sequence[Problem], clock: Clock, *, first_slot: int
+    run: Run, draw: Draw, problems: Sequence[Problem], clock: Clock, *, first_slot: int
 ) -> list[Answered]:
     """Sample a group per problem and score each group while the engine goes on.
 
     Raises:
-        StalePolicyError: If a completion was not sampled from version ``step``.
+        StalePolicyError: If a completion was not sampled from ``draw.version``.
     """
+    step, version = draw.step, draw.version
     fault_point("refill" if first_slot else "rollout", step)
     with clock.phase("score"):
         groups = run.engine.generate(
@@ -100,11 +161,11 @@ def sample(
         pairs = run.scorer.score(clock.iterate("rollout", groups))
         fault_point("score", step)
     versions = {rollout.policy_version for group, _ in pairs for rollout in group.rollouts}
-    if versions != {step}:
+    if versions != {version}:
         raise StalePolicyError(
-            f"step {step} samples from policy version {step}, but the engine reports "
+            f"step {step} samples from policy version {version}, but the engine reports "
             f"{sorted(versions)}; nothing was learned from this step. The publication of version "
-            f"{step} did not reach the engine"
+            f"{version} did not reach the engine"
         )
     baselines = {
         group.slot: Baseline(rollout=group.rollouts[0], score=scores[0])
@@ -166,9 +227,7 @@ def _greedy_reward(one: Answered) -> float:
     return one.baseline.score.value
 
 
-def _commit(
-    run: Run, step: int, answered: Sequence[Answered], weights: Mapping[str, float], clock: Clock
-) -> list[ScoredGroup]:
+def _commit(run: Run, draw: Draw, answered: Sequence[Answered], clock: Clock) -> list[ScoredGroup]:
     """Compare the groups and put the step on the disk: no kill from here on loses a rollout."""
     algorithm, penalty = run.config.algorithm, None
     if algorithm.kl_in != "loss":
@@ -177,7 +236,9 @@ def _commit(
             penalty = kl_penalty(run.learner, groups, algorithm, run.controls.penalty)
     scored = with_advantages(answered, algorithm, penalty)
     with clock.phase("journal"):
-        run.journal.commit(step, weights=weights, scored=scored, policy_version=step)
+        run.journal.commit(
+            draw.step, weights=draw.weights, scored=scored, policy_version=draw.version
+        )
     return scored
 
 

@@ -22,9 +22,11 @@ from rlreason.data.prompts import PromptEncoder, check_prompts, eos_ids
 from rlreason.data.sources import open_source
 from rlreason.errors import ConfigError, DataError
 from rlreason.item_history import select_problems
+from rlreason.memory.plan import Job
 from rlreason.models import resolve_model
 from rlreason.plugins import build_plugin
 from rlreason.preflight_lora import check_lora
+from rlreason.preflight_memory import memory_job
 from rlreason.protocols import Curriculum
 from rlreason.scoring import WorkerScorer
 from rlreason.teacher import find_teacher
@@ -50,6 +52,8 @@ class Plan:
     """Longest prompt plus the longest completion, in tokens."""
     teacher: Path | str | None = None
     """Model that loss distillation learns from."""
+    memory_job: Job | None = None
+    """What the memory plan is made from; None without a GPU."""
 
     def render(self, config: GrpoConfig) -> Table:
         """What the run will do, pool by pool."""
@@ -106,6 +110,7 @@ def preflight(config: GrpoConfig) -> Plan:
     }
     build_curriculum(config, facts)
     max_len = _max_len(config, encoder, train, held_out)
+    teacher = find_teacher(config, encoder.tokenizer, max_len)
     return Plan(
         model=model,
         encoder=encoder,
@@ -116,7 +121,8 @@ def preflight(config: GrpoConfig) -> Plan:
         rewards=rewards,
         evaluation_rewards=evaluation_rewards,
         max_len=max_len,
-        teacher=find_teacher(config, encoder.tokenizer, max_len),
+        teacher=teacher,
+        memory_job=memory_job(config, model=model, teacher=teacher, max_len=max_len),
     )
 
 

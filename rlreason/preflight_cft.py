@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 
@@ -17,10 +18,11 @@ from rlreason.critique.lessons import CRITIC
 from rlreason.critique.outcome import refuse_overlap, refuse_tested
 from rlreason.critique.prompts import load_template
 from rlreason.critique.run_parts import Templates
-from rlreason.critique.seed_stage import choose_seeds
+from rlreason.critique.seed_stage import choose_seeds, tried_problems
 from rlreason.data.pools import split_held_out, split_key
 from rlreason.data.prompts import PromptEncoder
 from rlreason.errors import ConfigError
+from rlreason.models.weight_files import check_weight_files
 from rlreason.preflight import Plan, preflight
 from rlreason.preflight_lora import check_lora
 from rlreason.types import Problem
@@ -62,7 +64,10 @@ class CftPlan:
             table.add_column(name, justify="right")
         for pool in config.pools:
             sides = (self.seed_pools, self.validation, self.test)
-            table.add_row(pool.name, *(str(len(side.get(pool.name, []))) for side in sides))
+            counts = [str(len(side.get(pool.name, []))) for side in sides]
+            if config.seeds.pools and pool.name not in config.seeds.pools:
+                counts[0] = "-"
+            table.add_row(pool.name, *counts)
         table.add_section()
         for role, writers in (("generator", config.generators), ("teacher", config.teachers)):
             for writer in writers:
@@ -80,7 +85,13 @@ def preflight_cft(config: CftConfig) -> CftPlan:
         raise ConfigError(f"pools.{CRITIC}: that name is taken; call the pool something else")
     templates = _templates(config)
     grpo = as_grpo(config)
-    plan = preflight(grpo)
+    try:
+        plan = preflight(grpo)
+    except ConfigError as error:  # in the words of this kind of recipe
+        shared = str(error).replace("rollout.max_completion", "evaluation.max_completion")
+        raise ConfigError(shared) from error
+    if isinstance(plan.model, Path):
+        check_weight_files(plan.model, field="model.path", value=config.model.path)
     check_lora(config.learner.lora, plan.model)
     seed_pools, validation, test = _divided(config, plan)
     refuse_overlap(validation, test, split_key)
@@ -120,6 +131,8 @@ def as_grpo(config: CftConfig) -> GrpoConfig:
                 "max_completion_tokens": evaluation.max_completion_tokens,
                 "vllm": evaluation.vllm,
             },
+            # Its value is the negative log-likelihood, where that of a surrogate would be -1.
+            "algorithm": {"loss": "likelihood"},
             # Engines see whole policies from the disk, whatever was trained in them.
             "learner": config.learner.model_dump() | {"lora": None},
             "cluster": config.cluster.model_dump(),
@@ -162,9 +175,10 @@ def _halves(pool: CftPoolSection, kept: list[Problem]) -> tuple[list[Problem], l
 
 
 def _check_writers(config: CftConfig, checked: CftPlan) -> None:
-    """Every writer, on the seed problems where these are known before anything is sampled."""
-    problems: list[Problem] = []
-    if config.seeds.choose in ("given", "one_per_pool"):
+    """Every writer, on the seed problems, or on those that may become some."""
+    known = config.seeds.choose in ("given", "one_per_pool")
+    problems = tried_problems(config.seeds, checked.seed_pools)
+    if known:
         problems, _ = choose_seeds(
             config.seeds, checked.seed_pools, seed=config.run.seed, rate=lambda _: [], bounds={}
         )
@@ -172,7 +186,7 @@ def _check_writers(config: CftConfig, checked: CftPlan) -> None:
     for generator in config.generators:
         check_generator(
             generator,
-            problems,
+            problems if known or generator.kind != "file" else [],  # it need not solve them all
             samples=config.candidates.samples,
             template=checked.templates.solve,
             where=f"generators.{generator.name}",

@@ -28,6 +28,7 @@ _PHASE_COLORS = {
     "score": "yellow",
     "journal": "magenta",
     "learn": "green",
+    "wait": "bright_blue",
     "publish": "cyan",
 }
 _BAR_WIDTH = 40
@@ -153,6 +154,8 @@ def step_line(metrics: StepMetrics, total: int, eta_s: float | None) -> str:
         f"mismatch {_scientific(metrics.mismatch_kl)}",
         f"{metrics.step_s:.2f} s ({_phases(metrics.phase_s)})",
     ]
+    if metrics.ahead is not None and metrics.ahead.hidden_s > 0:
+        parts.append(f"hidden {short(metrics.ahead.hidden_s)} s")
     if len(metrics.pools) > 1:
         [most] = most_weighted(metrics, 1)
         parts.append(f"most {most} {short(metrics.pools[most].weight)}")

@@ -6,18 +6,20 @@ Policy version v is the weights after v steps; step s samples from version s and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from rlreason.ahead import Sampling
 from rlreason.algorithms.batching import BatchRules, make_train_batches
 from rlreason.clock import Clock
 from rlreason.errors import TrainingStopped
 from rlreason.faults import fault_point
 from rlreason.interrupts import Interrupts
 from rlreason.kl_penalty import measured_kl
-from rlreason.loop_metrics import ControlMetrics
+from rlreason.loop_metrics import AheadMetrics, ControlMetrics
 from rlreason.metrics import summarize
-from rlreason.obtain import Obtained, obtain
+from rlreason.obtain import Obtained
 from rlreason.run import Run
 from rlreason.types import ScoredGroup, UpdateStats
 
@@ -25,7 +27,8 @@ from rlreason.types import ScoredGroup, UpdateStats
 def train(run: Run) -> None:
     """Train until ``run.steps``. The engine must already sample from version ``start_step``.
 
-    Strictly on-policy: a step samples from the version that the step before it published.
+    Strictly on-policy with ``rollout.lag = 0``: a step samples from the version that the step
+    before it published. With 1, from the one before that; see ``ahead.py``.
 
     Raises:
         SystemExit: 130 or 143 after SIGINT or SIGTERM, once the step is done and saved.
@@ -33,29 +36,30 @@ def train(run: Run) -> None:
     run.recorder.start(run.start_step)
     evaluate_if_due(run, run.start_step)
     carried: dict[str, float] = {}
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, Sampling(run) as sampling:
         for step in range(run.start_step, run.config.run.steps):
             clock = Clock(carried)
+            control = run.controls.metrics()
 
-            # 1. The curriculum sets the mix; the controllers' coefficients stand for the step.
-            with clock.phase("draw"):
-                weights, terms = run.curriculum.weights(), run.curriculum.metrics()
-                control = run.controls.metrics()
+            # 1. Problems drawn as the curriculum weighs the pools, sampled, scored and journaled,
+            #    or what a killed attempt has already paid for: a kill from here loses no rollout.
+            obtained = sampling.take(step, clock)
 
-            # 2. Draw, sample, score and journal, or take what a killed attempt has already paid
-            #    for: a kill from here on loses no rollout.
-            obtained = obtain(run, step, weights, clock)
-
-            # 3. Before any filter, so that "nothing to learn here" is a signal too.
+            # 2. Before any filter, so that "nothing to learn here" is a signal too.
             with clock.phase("draw"):
                 run.curriculum.observe(obtained.scored)
+
+            # 3. With lag 1 the engine goes on with the next step, from the weights of this one.
+            sampling.start(step + 1, clock)
 
             # 4. One optimizer update (or updates_per_step) from the groups with signal.
             with clock.phase("learn"):
                 update = learn(run, step, obtained.kept)
                 run.controls.observe(update)
 
-            # 5. The next step samples from what this one made.
+            # 5. The next sampling is from what this step made. A completion has one version: what
+            #    is under way ends before another one is published.
+            sampling.finish(clock)
             with clock.phase("publish"):
                 fault_point("publish", step)
                 run.publisher.publish(version=step + 1)
@@ -64,12 +68,13 @@ def train(run: Run) -> None:
             # 6. What happened; then what must survive a crash.
             with clock.phase("record"):
                 fault_point("record", step)
-                record(run, step, obtained, update, (weights, terms), control, clock)
+                record(run, obtained, update, control, sampling.metrics(obtained), clock)
             with clock.phase("evaluate"):
                 evaluate_if_due(run, step + 1)
             with clock.phase("checkpoint"):
                 stop_if_diverged(run)
-                save_if_due(run, step + 1, now=interrupts.received is not None)
+                now = interrupts.received is not None
+                save_if_due(run, step + 1, sampling.cursors, now=now)
             carried = clock.after_record()
             if interrupts.received is not None and step + 1 < run.config.run.steps:
                 raise SystemExit(interrupts.exit_code)
@@ -92,28 +97,29 @@ def learn(run: Run, step: int, kept: Sequence[ScoredGroup]) -> UpdateStats | Non
 
 def record(
     run: Run,
-    step: int,
     obtained: Obtained,
     update: UpdateStats | None,
-    mix: tuple[Mapping[str, float], Mapping[str, Mapping[str, float]]],
     control: ControlMetrics | None,
+    ahead: AheadMetrics | None,
     clock: Clock,
 ) -> None:
-    """Write the step's one line of metrics; ``mix`` is the weights drawn by and their terms."""
-    weights, terms = mix
+    """Write the step's one line of metrics."""
+    draw = obtained.draw
     metrics = summarize(
-        step=step,
-        version=step,
+        step=draw.step,
+        version=obtained.version,
         replayed=obtained.replayed,
-        weights=weights,
+        weights=draw.weights,
         scored=obtained.scored,
         update=update,
         refill=obtained.refill,
         control=control,
-        curriculum_terms=terms,
+        ahead=ahead,
+        curriculum_terms=draw.terms,
         bounds=run.bounds,
         use=run.draws.observe(obtained.scored),
         phase_s=clock.seconds,
+        rollout_s=obtained.rollout_s,
         step_s=clock.total,
     )
     run.recorder.step(metrics)
@@ -142,13 +148,18 @@ def evaluate_if_due(run: Run, version: int) -> None:
         run.recorder.evaluation(run.evaluator.evaluate(version).to_json())
 
 
-def save_if_due(run: Run, version: int, *, now: bool) -> None:
-    """Save at the interval, at the end, and ``now`` if the run is about to leave."""
+def save_if_due(
+    run: Run, version: int, cursors: Callable[[], Mapping[str, Any]], *, now: bool
+) -> None:
+    """Save at the interval, at the end, and ``now`` if the run is about to leave.
+
+    ``cursors`` is the pools' state before anything of step ``version`` is drawn.
+    """
     section = run.config.run
     if now or version % section.checkpoint_every == 0 or version == section.steps:
         state = {
             "curriculum": run.curriculum.state_dict(),
-            "pools": run.pools.state_dict(),
+            "pools": cursors(),
             "draws": run.draws.state_dict(),
             "controls": run.controls.state_dict(),
         }

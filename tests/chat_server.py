@@ -37,6 +37,10 @@ class ChatServer:
         self.script = script
         self.calls: list[dict[str, Any]] = []
         """Bodies of all calls, with ``headers`` added."""
+        self.models = Response(404)
+        """What it says when asked for its models, as many servers do."""
+        self.asked_for_models: list[dict[str, str]] = []
+        """Headers of those calls."""
         self.most_at_once = 0
         self.url = ""
         self.closing = threading.Event()
@@ -110,6 +114,11 @@ def _handler(server: ChatServer) -> type[BaseHTTPRequestHandler]:
             with server.lock:
                 server.at_once -= 1
             self.send(response)
+
+        def do_GET(self) -> None:
+            assert self.path == "/v1/models"
+            server.asked_for_models.append(dict(self.headers))
+            self.send(server.models)
 
         def send(self, response: Response) -> None:
             data = response.body.encode()

@@ -63,6 +63,8 @@ class World:
         self.reference = 0
         """How far the reference has come: updates it has learned."""
         self.cursor = 0
+        self.gap = 1e-7
+        """Between engine and learner on equal weights."""
 
     # curriculum
     def weights(self) -> dict[str, float]:
@@ -116,6 +118,21 @@ class World:
                 yield RolloutGroup(problem=problem, slot=slot, rollouts=(rollout,), greedy=True)
             yield RolloutGroup(problem=problem, slot=slot, rollouts=(rollout, rollout))
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        self.calls.append(f"probe {version}: {len(problems)}")
+        rollout = Rollout(
+            prompt_ids=(1,),
+            completion_ids=(2,),
+            completion="x",
+            rollout_logprobs=(-0.1,),
+            finish_reason="length",
+            policy_version=self.policy_version,
+        )
+        for slot, problem in enumerate(problems):
+            yield RolloutGroup(problem=problem, slot=slot, rollouts=(rollout,))
+
     # scorer
     def score(self, groups: Iterator[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         pairs = [(group, self.scores_of(group)) for group in groups]
@@ -146,6 +163,10 @@ class World:
         """The first of two completions is as the policy has it, the second 0.5 nats below."""
         self.calls.append("reference")
         return [(-0.1, -0.2) if i % 2 == 0 else (-0.35, -0.45) for i in range(len(sequences))]
+
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        self.calls.append(f"check {version}")
+        return self.gap
 
     def refresh_reference(self) -> None:
         self.calls.append(f"reference is {self.learned}")

@@ -6,6 +6,7 @@ import pytest
 from step_records import step_metrics
 
 from rlreason.alarms import AlarmLimits, Alarms
+from rlreason.loop_metrics import AheadMetrics
 from rlreason.metrics import StepMetrics, from_json, to_json
 
 OK = dict.fromkeys(("ok", "unparseable", "over_limit", "timeout", "crash", "infra"), 0.0)
@@ -149,3 +150,16 @@ def test_replaying_the_logged_rows_restores_what_the_alarms_remember() -> None:
         resumed.check(from_json(to_json(metrics)))
     assert resumed.skipped_in_row == alive.skipped_in_row == 1
     assert [alive.check(m) for m in later] == [resumed.check(m) for m in later]
+
+
+def test_one_version_behind_the_gap_on_equal_weights_alarms_and_not_the_policys_own_move() -> None:
+    alarms = Alarms()
+
+    def ahead(gap: float | None) -> AheadMetrics:
+        return AheadMetrics(policy_lag=1, sampler_gap=gap, phase_s={}, hidden_s=0.0)
+
+    for step in range(10):
+        assert alarms.check(step_metrics(step, mismatch_abs=1e-3, ahead=ahead(1e-7))) == []
+    assert alarms.check(step_metrics(10, mismatch_abs=0.5, ahead=ahead(None))) == []
+    (alarm,) = alarms.check(step_metrics(11, mismatch_abs=1e-3, ahead=ahead(1e-4)))
+    assert (alarm.name, alarm.cause) == ("mismatch", "growth")

@@ -27,12 +27,12 @@ COMPOSERS = {
     "build_writers",
     "preflight",
     "preflight_cft",
+    "preflight_memory",
     "doctor_trial",
     "restarting",
     "writer_process",
 }
-"""What puts adapters together: the builds, their first halves, the doctor's trials, and the process
-of a local writer of candidates and critiques."""
+"""What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 
 LIBRARY_HOMES = {
     "vllm": {"rlreason/rollout/vllm_engine.py", "rlreason/rollout/adapters.py"},

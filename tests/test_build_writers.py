@@ -64,8 +64,15 @@ def test_a_model_that_cannot_load_is_refused_by_its_field(tmp_path: Path) -> Non
         writer(model="tiny-arithmetik")
     )
     shutil.copy(Path(resolve_model("tiny-arithmetic")) / "config.json", tmp_path)
-    assert "no .safetensors file" in refusal(writer(model=str(tmp_path)))
-    (tmp_path / "model.safetensors").touch()
+    assert "lacks any .safetensors file" in refusal(writer(model=str(tmp_path)))
+    whole = (Path(resolve_model("tiny-arithmetic")) / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-1])
+    assert "model.safetensors is damaged" in refusal(writer(model=str(tmp_path)))
+    (tmp_path / "model.safetensors").write_bytes(whole)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"a": "model.safetensors", "b": "part-2.safetensors"}}')
+    assert "lacks part-2.safetensors" in refusal(writer(model=str(tmp_path)))
+    index.unlink()
     message = refusal(writer(kind=TeacherSection, model=str(tmp_path)))
     assert message.startswith("critiques.teachers.w.model")
     assert "does not load" in message

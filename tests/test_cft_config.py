@@ -104,6 +104,7 @@ def test_a_seed_problem_of_the_test_stops_the_run() -> None:
                         "key_from": "NO_SUCH_KEY"}]}, "NO_SUCH_KEY"),
         ({"seeds": {"choose": "given", "problems": ["add2/nope"]}}, "seeds.problems"),
         ({"critiques": {"template": "{problem} alone"}}, "critiques.template"),
+        ({"evaluation": {"max_completion_tokens": 999}}, "^evaluation.max_completion_tokens = 999"),
     ],
 )  # fmt: skip
 def test_what_cannot_work_is_said_before_anything_starts(
@@ -111,6 +112,24 @@ def test_what_cannot_work_is_said_before_anything_starts(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         preflight_cft(CftConfig.model_validate(values(**changes)))
+
+
+def test_problems_that_may_become_seeds_are_checked_too(tmp_path: Path) -> None:
+    """Which of them do is known only when the model has tried them."""
+    chosen = {"choose": "pass_rate", "among": 5}
+    local = [{"name": "g", "model": "tiny-arithmetic", "max_tokens": 50}]
+    preflight_cft(CftConfig.model_validate(values(seeds=chosen, generators=local)))
+    local[0]["max_tokens"] = 250
+    with pytest.raises(
+        ConfigError, match=r"^generators\.g\.max_tokens = 250: with the longest prompt of 9"
+    ):
+        preflight_cft(CftConfig.model_validate(values(seeds=chosen, generators=local)))
+    path = tmp_path / "seeds.jsonl"
+    path.write_text('{"id": "p1", "prompt": "add 1+22", "answer": "23"}\n')
+    odd = {"name": "odd", "source": str(path), "role": "seeds"}
+    asked = values(pools=[pool("add2"), odd], seeds={**chosen, "pools": ["odd"]})
+    with pytest.raises(DataError, match=r"^teachers\.checker: problem odd/p1: .* reads add, sum"):
+        preflight_cft(CftConfig.model_validate(asked))
 
 
 def test_stages_are_in_the_order_of_the_paper() -> None:
@@ -121,7 +140,7 @@ def test_stages_are_in_the_order_of_the_paper() -> None:
 
 def test_shipped_recipes_of_critiques_parse() -> None:
     names = [name for name in shipped_recipes() if name.startswith("cft")]
-    assert len(names) == 3
+    assert len(names) == 4
     assert all(isinstance(load_run_config(name), CftConfig) for name in names)
 
 
@@ -141,9 +160,16 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper(
     for number, name in enumerate(("seed", "math_validation", "math_500")):
         (tmp_path / f"{name}.jsonl").write_text(f'{{"prompt": "add {number}+1", "answer": "1"}}\n')
     tiny = ["model.path=tiny-arithmetic", "prompt.system=null"]
-    tiny += [f"generators.{g.name}.model=tiny-arithmetic" for g in config.generators]
+    for generator in config.generators:
+        tiny += [
+            f"generators.{generator.name}.{field}"
+            for field in ("model=tiny-arithmetic", "max_tokens=99")
+        ]
     tiny += ["candidates.template='{problem}'", "evaluation.max_completion_tokens=200"]
     overridden = load_run_config("cft_qwen_math.yaml", tiny)
     assert isinstance(overridden, CftConfig)
     plan = preflight_cft(overridden)
     assert [len(side) for side in (plan.seed_pools, plan.validation, plan.test)] == [1, 1, 1]
+    table = plan.render(overridden)
+    assert "50 updates of 512 examples" in str(table.title)
+    assert table.row_count == len(overridden.pools) + len(overridden.generators) + 1

@@ -8,7 +8,7 @@ import pytest
 from step_records import BOUNDS, UPDATE, pool_use, scored_group, step_metrics
 
 from rlreason.errors import DataError
-from rlreason.loop_metrics import ControlMetrics, RefillMetrics
+from rlreason.loop_metrics import AheadMetrics, ControlMetrics, RefillMetrics
 from rlreason.metrics import StepMetrics, from_json, summarize, to_json
 
 # Three groups of two, one of them with a scorer fault whose score (9) must count nowhere:
@@ -145,3 +145,26 @@ def test_a_line_with_refill_and_control_is_read_back_too() -> None:
     metrics = summary(refill=refill, control=control)
     assert from_json(to_json(metrics)) == metrics
     assert (metrics.refill, metrics.control) == (refill, control)
+
+
+AHEAD = AheadMetrics(policy_lag=1, sampler_gap=2e-7, phase_s={"rollout": 0.4}, hidden_s=0.3)
+
+
+def test_speed_counts_the_engines_own_seconds_where_the_step_was_sampled_ahead() -> None:
+    # 24 tokens in the 0.8 s that their sampling took; this step's own phase was the next one's.
+    metrics = summary(rollout_s=0.8, ahead=AHEAD)
+    assert metrics.rollout_tokens_per_s == pytest.approx(24 / 0.8)
+    assert summary(rollout_s=0.0).rollout_tokens_per_s is None
+
+
+def test_waiting_for_the_engine_is_work_and_not_the_loops_overhead() -> None:
+    metrics = summary(phase_s={"learn": 0.25, "wait": 0.5, "journal": 0.1}, step_s=1.0)
+    assert metrics.overhead_frac == pytest.approx(0.25)
+
+
+def test_what_ran_beside_is_in_the_line_and_older_lines_have_none() -> None:
+    metrics = summary(ahead=AHEAD)
+    assert from_json(to_json(metrics)) == metrics
+    row = json.loads(to_json(summary()))
+    del row["ahead"]
+    assert from_json(json.dumps(row)).ahead is None

@@ -45,17 +45,18 @@ evaluation: {{every: 4, samples: 0}}
 """
 
 
-def command(folder: Path) -> list[str]:
+def command(folder: Path, *overrides: str) -> list[str]:
     recipe = folder / "tiny.yaml"
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(RECIPE)
-    return [sys.executable, "-m", "rlreason", "train", str(recipe), f"run.folder={folder}"]
+    train = [sys.executable, "-m", "rlreason", "train", str(recipe), f"run.folder={folder}"]
+    return [*train, *overrides]
 
 
-def start(folder: Path, fault: str | None = None) -> subprocess.Popen[str]:
+def start(folder: Path, fault: str | None = None, *overrides: str) -> subprocess.Popen[str]:
     environment = os.environ | ({"RLREASON_FAULT": fault} if fault else {})
     return subprocess.Popen(
-        command(folder),
+        command(folder, *overrides),
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
@@ -107,6 +108,26 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
     versions = [row["version"] for row in rows(tmp_path, "evaluations.jsonl")]
     assert versions == [0, 4, STEPS]
     assert rows(tmp_path, "evaluations.jsonl") == rows(straight, "evaluations.jsonl")
+
+
+def test_a_run_one_step_behind_that_is_killed_samples_from_the_same_versions_again(
+    tmp_path: Path,
+) -> None:
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    code, output = finish(start(straight, None, "rollout.lag=1"))
+    assert code == 0, output
+    # Step 5 is lost on its way to the journal, beside step 4. From the checkpoint of version 3,
+    # steps 3 and 4 are replayed, and step 5 is sampled from version 4 once more.
+    code, output = finish(start(killed, "journal:5:kill9", "rollout.lag=1"))
+    assert code == -signal.SIGKILL, output
+    code, output = finish(start(killed, None, "rollout.lag=1"))
+    assert code == 0, output
+    assert final_state(killed) == final_state(straight)
+    for folder in (killed, straight):
+        versions = [row["policy_version"] for row in rows(folder, "metrics.jsonl")]
+        assert versions == [0, *range(STEPS - 1)]
+    assert [row["replayed"] for row in rows(killed, "metrics.jsonl")][3:6] == [True, True, False]
+    assert rows(killed, "evaluations.jsonl") == rows(straight, "evaluations.jsonl")
 
 
 def test_the_state_compared_is_the_whole_state(straight: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from rlreason.config_file import load_config, load_sweep, whole_recipe
 from rlreason.errors import ConfigError
+from rlreason.sweep.folder import SweepFolder
 from rlreason.sweep.plan import make_plan
 
 GROUND = """\
@@ -123,3 +124,8 @@ def test_a_sweep_can_build_on_a_recipe_that_has_a_base() -> None:
     sweep += "baseline: {rollout.group_size: 4}\nseeds: [0, 1]\nmetrics: {last: 1}\n"
     plan = make_plan(load_sweep(write(sweep, "sweep.yaml")), Path("sweep.yaml"))
     assert {trial.config.run.steps for trial in plan.trials} == {8}
+    with SweepFolder(plan).open():
+        Path("ground.yaml").unlink()
+    # The folder tells everything wherever it is moved, without the files that it came from.
+    again = make_plan(load_sweep(str(plan.folder / "sweep.yaml")), plan.folder / "sweep.yaml")
+    assert again.trials == plan.trials

@@ -5,11 +5,14 @@ catches the fault is the comparison of logprobs and not the label.
 """
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import real_parts
 import torch
 
+from rlreason.arrival import prove_arrival
 from rlreason.errors import StalePolicyError
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
 from rlreason.rollout import vllm_engine
@@ -104,3 +107,36 @@ def test_an_engine_that_does_not_take_the_version_is_refused(engine: VllmEngine)
 
     with pytest.raises(StalePolicyError, match="version 0 after version 1"):
         InlinePublisher(learner, Deaf()).publish(1)  # type: ignore[arg-type]
+
+
+def prove(engine: VllmEngine, learner: DeepSpeedLearner, version: int) -> float:
+    run: Any = SimpleNamespace(engine=engine, learner=learner, config=real_parts.CONFIG)
+    return prove_arrival(run, version, real_parts.problems(4))
+
+
+def test_one_version_behind_the_probe_sees_what_the_samples_cannot_show(engine: VllmEngine) -> None:
+    learner = real_parts.start_learner()
+    learner._on_policy = False
+    ahead = real_parts.sample_batch(engine, 1)  # of version 0, as step 0 is
+    assert prove(engine, learner, 0) < 1e-5
+    step(engine, learner, 0)
+    assert learner.update(ahead, step=1).mismatch_abs > 1e-4  # it would be refused as stale
+    before = learner.digests()
+    engine.policy_version = 2
+    with pytest.raises(StalePolicyError, match="version 2"):
+        prove(engine, learner, 2)
+    InlinePublisher(learner, engine).publish(2)
+    assert prove(engine, learner, 2) < 1e-5
+    assert learner.digests() == before
+
+
+def test_the_probe_sees_a_tied_head_that_is_not_packed_anew(
+    engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = real_parts.start_learner()
+    step(engine, learner, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(vllm_engine, "repack_tied_head", lambda model: None)
+        InlinePublisher(learner, engine).publish(1)
+    with pytest.raises(StalePolicyError, match="version 1"):
+        prove(engine, learner, 1)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from rlreason.cluster.guard import guarded
 from rlreason.config import ClusterSection
 from rlreason.errors import ConfigError
 
@@ -30,8 +31,9 @@ class Places(NamedTuple):
     group: Any
     rank_bundles: tuple[int, ...]
     engine_bundles: tuple[int, ...]
-    gpus: float
-    """Of each part; 0 on CPUs."""
+    rank_gpus: float
+    """Of each rank; 0 on CPUs."""
+    engine_gpus: float
 
 
 @contextmanager
@@ -43,8 +45,10 @@ def open_cluster(section: ClusterSection, *, weight_bytes: int) -> Iterator[Any]
     """
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if section.address is None:  # read at import; Ray then takes 127.0.0.1 for its address
+    if section.address is None:
+        # Read at import; Ray then takes 127.0.0.1 for its address.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # the workers are the run, no guests
     ray = _ray()
     with contextlib.ExitStack() as stack:
         try:
@@ -79,18 +83,20 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
     hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
     os.environ["RAY_AUTH_TOKEN"] = token
     try:
-        ray.init(
-            address="local",
-            num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            # Two versions may be on their way at once.
-            object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=folder,
-        )
-        yield
+        with guarded(token):
+            ray.init(
+                address="local",
+                num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                # Two versions may be on their way at once.
+                object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=folder,
+            )
+            yield
+            ray.shutdown()
     finally:
         ray.shutdown()
         for name, value in hidden.items():
@@ -100,34 +106,41 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def bundles(section: ClusterSection, *, gpus: bool) -> tuple[list[dict[str, float]], int]:
+def bundles(
+    section: ClusterSection, *, gpus: bool, tensor_parallel: int = 1
+) -> tuple[list[dict[str, float]], int]:
     """What each place of the layout holds, and the bundle of the first engine.
 
-    Colocated, rank i and engine i share bundle i; separate, the engines follow the ranks.
+    Colocated, rank i and engine i share bundle i; separate, the engines follow the ranks, each with
+    ``tensor_parallel`` GPUs of one node.
 
     Raises:
-        ConfigError: If colocated parts on GPUs do not come in pairs.
+        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several.
     """
     colocated = section.layout == "colocated"
-    if colocated and gpus and section.learners != section.engines:
+    if colocated and gpus and (section.learners != section.engines or tensor_parallel > 1):
         raise ConfigError(
-            f"cluster.learners = {section.learners}, cluster.engines = {section.engines}: "
-            "colocated, each GPU holds one of both; make them equal, or take layout: separate"
+            f"cluster.learners = {section.learners}, cluster.engines = {section.engines}, "
+            f"rollout.vllm.tensor_parallel_size = {tensor_parallel}: colocated, each GPU holds one "
+            "whole rank and one whole engine; make their numbers equal without tensor parallelism, "
+            "or take layout: separate"
         )
     if colocated:
         parts = [
             (rank < section.learners) + (rank < section.engines)
             for rank in range(max(section.learners, section.engines))
         ]
-    else:
-        parts = [1] * (section.learners + section.engines)
-    return (
-        [{"CPU": float(count)} | ({"GPU": 1.0} if gpus else {}) for count in parts],
-        0 if colocated else section.learners,
-    )
+        return [_bundle(count, gpus=float(gpus)) for count in parts], 0
+    ranks = [_bundle(1, gpus=float(gpus))] * section.learners
+    engines = [_bundle(1, gpus=float(gpus * tensor_parallel))] * section.engines
+    return ranks + engines, section.learners
 
 
-def reserve(ray: Any, section: ClusterSection) -> Places:
+def _bundle(parts: int, *, gpus: float) -> dict[str, float]:
+    return {"CPU": float(parts)} | ({"GPU": gpus} if gpus else {})
+
+
+def reserve(ray: Any, section: ClusterSection, *, tensor_parallel: int = 1) -> Places:
     """A placement group for all parts, granted.
 
     Raises:
@@ -135,7 +148,7 @@ def reserve(ray: Any, section: ClusterSection) -> Places:
     """
     has: Mapping[str, float] = ray.cluster_resources()
     gpus = has.get("GPU", 0) > 0
-    wanted, first_engine = bundles(section, gpus=gpus)
+    wanted, first_engine = bundles(section, gpus=gpus, tensor_parallel=tensor_parallel)
     for name in ("CPU", "GPU") if gpus else ("CPU",):
         needed = sum(bundle[name] for bundle in wanted)
         if needed > has.get(name, 0):
@@ -155,5 +168,6 @@ def reserve(ray: Any, section: ClusterSection) -> Places:
         group=group,
         rank_bundles=tuple(range(section.learners)),
         engine_bundles=tuple(first_engine + index for index in range(section.engines)),
-        gpus=0.5 if shared else float(gpus),
+        rank_gpus=0.5 if shared else float(gpus),
+        engine_gpus=0.5 if shared else float(gpus * tensor_parallel),
     )

@@ -18,7 +18,7 @@ from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.dispatch import Dispatch
 from rlreason.cluster.ray_host import LostError, Member
 from rlreason.config import DeadlineSection
-from rlreason.errors import StalePolicyError
+from rlreason.errors import StalePolicyError, TrainingStopped
 from rlreason.types import Problem, RolloutGroup
 
 REPORT_S = 1.0
@@ -132,6 +132,7 @@ class EngineFleet:
         self._deaths, self._load = deaths, load
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
+        self._is_closed = False
         self._seats = [start(index) for index in range(plan.engines)]
 
     def await_start(self) -> None:
@@ -160,6 +161,12 @@ class EngineFleet:
         """Yield groups of ``samples`` completions; see protocols.RolloutEngine."""
         return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one short completion per problem; see protocols.RolloutEngine."""
+        return self._run(self._requests.probe(problems, version=version, tokens=tokens))
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Refused: weights go to a fleet in shared memory, see ``load_buckets``."""
         raise NotImplementedError("a fleet takes weights through FleetPublisher")
@@ -174,15 +181,18 @@ class EngineFleet:
         for seat in self._seats:
             self._order_load(seat)
         while any(seat.count for seat in self._seats):
-            for seat, kind, held in self._answers(None):
-                if kind == "publish" and held != version:
-                    raise StalePolicyError(
-                        f"{seat.member.name} reports policy version {held} after version "
-                        f"{version} was published to it"
-                    )
+            list(self._answers(None))
+
+    def sleep(self) -> None:
+        """Have every engine give its GPU back until it is next asked for something."""
+        for seat in self._seats:
+            seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+        while any(seat.count for seat in self._seats):
+            list(self._answers(None))
 
     def close(self) -> None:
-        """End all engines."""
+        """End all engines; none is started again, though a thread may still be sampling."""
+        self._is_closed = True
         for seat in self._seats:
             seat.member.kill()
 
@@ -227,14 +237,25 @@ class EngineFleet:
         for seat, ref in zip(asked, refs, strict=True):
             try:
                 if ref in ready:
-                    yield seat, *seat.answer()
+                    kind, answer = seat.answer()
+                    self._prove_arrival(seat, kind, answer)
+                    yield seat, kind, answer
                 else:
                     seat.refuse_silence()
             except LostError as error:
                 self._replace(self._seats.index(seat), str(error), dispatch)
 
+    def _prove_arrival(self, seat: EngineSeat, kind: str, held: Any) -> None:
+        if kind == "publish" and held != self.policy_version:
+            raise StalePolicyError(
+                f"{seat.member.name} reports policy version {held} after version "
+                f"{self.policy_version} was published to it"
+            )
+
     def _replace(self, index: int, reason: str, dispatch: Dispatch | None) -> None:
         """Kill the engine and whatever it started; a new one gets the current version first."""
+        if self._is_closed:
+            raise TrainingStopped(f"the engines were closed while they sampled: {reason}")
         self._seats[index].member.kill()
         self._deaths.add(reason)
         if dispatch is not None:

@@ -87,7 +87,9 @@ class LostError(Exception):
 class Member:
     """A host as the driver sees it."""
 
-    def __init__(self, ray: Any, name: str, places: Places, bundle: int, *, logs: Path) -> None:
+    def __init__(
+        self, ray: Any, name: str, places: Places, bundle: int, *, gpus: float, logs: Path
+    ) -> None:
         """Start the process in a bundle of ``places``; it may be awaited with the first answer."""
         self.name, self._ray = name, ray
         self._log = logs.resolve() / f"{name.replace(' ', '_')}.log"
@@ -99,7 +101,7 @@ class Member:
             ray.remote(Host)
             .options(
                 num_cpus=1,
-                num_gpus=places.gpus,
+                num_gpus=gpus,
                 scheduling_strategy=strategy,
                 max_restarts=0,
                 max_task_retries=0,

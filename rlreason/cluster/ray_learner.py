@@ -69,6 +69,11 @@ class RankedLearner:
             result[rank::count] = answer
         return result
 
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Compare with the engines' logprobs; every rank does, as sharded weights need all."""
+        gap: float = self._all(_check_sampler, list(sequences), version)[0]
+        return gap
+
     def refresh_reference(self) -> None:
         """Make the current weights the reference."""
         self._all(methodcaller("refresh_reference"))
@@ -109,6 +114,10 @@ class RankedLearner:
     def load(self, folder: Path) -> None:
         """Continue from ``save``'s folder, whatever the number of ranks that wrote it."""
         self._all(methodcaller("load", folder.resolve()))
+
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocators keep."""
+        self._all(methodcaller("release_memory"))
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the whole state; equal on every rank."""
@@ -173,3 +182,8 @@ def _update(
 
 def _reference_logprobs(learner: Any, sequences: list[TrainSequence]) -> list[tuple[float, ...]]:
     return list(chain(learner.reference_logprobs(sequences)))
+
+
+def _check_sampler(learner: Any, sequences: list[TrainSequence], version: int) -> float:
+    gap: float = learner.check_sampler(sequences, version=version)
+    return gap

@@ -39,6 +39,10 @@ class RolloutSection(Section):
     """Longest completion; longer ones are cut with finish_reason ``length``."""
     replacement: bool = False
     """Draw problems inside a pool with replacement (DUMP's code); else each once per pass."""
+    lag: Literal[0, 1] = 0
+    """Versions that sampling may be behind. 1: the engine samples step k + 1 while the learner
+    works on step k (backend ray); ``algorithm.correction`` is then token_truncated at 2.0 unless
+    the recipe names another."""
     refill: RefillSection | None = None
     """Replaces groups whose scores are all equal by newly drawn problems; null: does not."""
     vllm: dict[str, Any] = Field(default_factory=dict)
@@ -71,6 +75,11 @@ class RolloutSection(Section):
                 f"{self.problems_per_step} is less than one problem; raise it, or leave refill out"
             )
         return self
+
+    @property
+    def tensor_parallel(self) -> int:
+        """Processes, and GPUs, that one engine's weights are cut over."""
+        return int(self.vllm.get("tensor_parallel_size") or 1)
 
 
 class AlgorithmSection(Section):
@@ -126,7 +135,8 @@ class AlgorithmSection(Section):
     tokenizer. Rewards are still computed, for the log and the curriculum."""
     correction: Correction | None = None
     """Importance weights exp(learner - rollout logprob) that correct for the sampler: of tokens or
-    of sequences, truncated at the cap or masked outside [1/cap, cap]; null applies none."""
+    of sequences, truncated at the cap or masked outside [1/cap, cap]; null applies none. What acts
+    when it is not named depends on ``rollout.lag``."""
     importance_cap: float | None = Field(default=None, ge=1)
     """Bound of the weights of ``correction``."""
 

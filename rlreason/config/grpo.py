@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,6 +21,9 @@ from rlreason.config.sections import (
     ScoringSection,
     Section,
 )
+
+LAG_CORRECTION = {"correction": "token_truncated", "importance_cap": 2.0}
+"""What corrects for a sampler that is one version behind, unless the recipe says otherwise."""
 
 
 class GrpoConfig(Section):
@@ -40,6 +44,37 @@ class GrpoConfig(Section):
     cluster: ClusterSection = ClusterSection()
     evaluation: EvaluationSection = EvaluationSection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lag_is_corrected(cls, data: Any) -> Any:
+        """Fill in the correction that ``rollout.lag = 1`` needs; an explicit null stays."""
+        if not isinstance(data, Mapping):
+            return data
+        rollout, algorithm = data.get("rollout"), data.get("algorithm", {})
+        if not isinstance(rollout, Mapping) or not isinstance(algorithm, Mapping):
+            return data
+        named = not LAG_CORRECTION.keys().isdisjoint(algorithm)
+        if rollout.get("lag") != 1 or named or algorithm.get("loss") == "likelihood":
+            return data
+        return {**data, "algorithm": {**algorithm, **LAG_CORRECTION}}
+
+    @model_validator(mode="after")
+    def _a_lagging_reward_is_settled(self) -> Self:
+        """The next step is sampled and scored while an update is under way."""
+        algorithm = self.algorithm
+        moving = {
+            "kl_control": algorithm.kl_control is not None,
+            "reference_every": algorithm.reference_every > 0,
+        }
+        named = [f"algorithm.{name}" for name, is_set in moving.items() if is_set]
+        if self.rollout.lag and algorithm.kl_in != "loss" and named:
+            raise ValueError(
+                f"rollout.lag = 1 with algorithm.kl_in = {algorithm.kl_in} and "
+                f"{' and '.join(named)}: the next step is scored while the update that moves them "
+                "is under way; use kl_in = loss, leave them out, or set lag = 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _pools_are_complete(self) -> Self:
@@ -89,7 +124,7 @@ class GrpoConfig(Section):
                 f"learner.lora.dropout = {lora.dropout}: the engine samples without dropout, so "
                 "every ratio between learner and engine would be noise; set it to 0"
             )
-        ranks = self.rollout.vllm.get("tensor_parallel_size", 1)
+        ranks = self.rollout.tensor_parallel
         if lora.publish == "adapter" and ranks > 1:
             raise ValueError(
                 f"learner.lora.publish = adapter with rollout.vllm.tensor_parallel_size = {ranks}: "

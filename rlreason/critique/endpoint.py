@@ -18,6 +18,7 @@ import httpx
 
 from rlreason.config import WriterSection
 from rlreason.critique.chat_protocol import Answer, Fault, cost_of, read_response, request_body
+from rlreason.critique.endpoint_check import check_reach
 from rlreason.critique.rate_limits import Gate, asked_wait, backoff, exhausted_wait
 from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.redact import HIDDEN, redact_text
@@ -55,6 +56,15 @@ class EndpointWriter:
             ConfigError: Naming the environment variable.
         """
         self._key()
+
+    def reach(self) -> None:
+        """Refuse an endpoint where nobody answers, or that turns the key down.
+
+        Raises:
+            ConfigError: Saying which, and what to do.
+        """
+        direct = _is_loopback(str(self._section.endpoint))
+        check_reach(self._section, self._key(), where=self._where, direct=direct)
 
     def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
         """Yield replies as they come in.

@@ -11,12 +11,26 @@ from pathlib import Path
 from rlreason.critique import stage_work
 from rlreason.critique.replies import NamedWriter
 from rlreason.critique.run_parts import CftRun
-from rlreason.critique.stages import Stage, StageName, run_stages
+from rlreason.critique.stages import Stage, StageName, pending, run_stages
 
 
 def run_pipeline(run: CftRun, *, until: StageName) -> list[StageName]:
-    """Bring every stage up to ``until`` up to date; returns those that had something to do."""
-    return run_stages(stages_of(run), run.stages, until=until, display=run.display)
+    """Bring every stage up to ``until`` up to date; returns those that had something to do.
+
+    Raises:
+        ConfigError: Before any stage, if an endpoint that may be needed cannot be reached.
+    """
+    stages = stages_of(run)
+    _reach_writers(run, pending(stages, run.stages, until=until))
+    return run_stages(stages, run.stages, until=until, display=run.display)
+
+
+def _reach_writers(run: CftRun, to_do: Sequence[StageName]) -> None:
+    writers = [*(run.generators if "candidates" in to_do else ())]
+    writers += run.teachers if "critiques" in to_do else ()
+    for writer in writers:
+        if writer.reach is not None:
+            writer.reach()
 
 
 def stages_of(run: CftRun) -> list[Stage]:

@@ -39,6 +39,8 @@ class NamedWriter:
     """Texts per problem or solution; None: as the stage says."""
     start: Callable[[], AbstractContextManager[Writer]]
     """Starts it; leaving the context gives its memory back."""
+    reach: Callable[[], None] | None = None
+    """Refuses, before anything heavy starts, what could not be written to; None: nothing to ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ def write_texts(
     done = len(requests) - len(missing)
     if done:
         log.info("%s: %s: %d of %d are there already", stage, writer.name, done, len(requests))
-        writing.progress(done, len(requests), writer.name)
+    writing.progress(done, len(requests), writer.name)
     for count, reply in enumerate(_ask(missing, writer, store), start=1):
         replies[reply.key] = reply
         writing.progress(done + count, len(requests), writer.name)

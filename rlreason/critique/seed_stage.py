@@ -48,12 +48,7 @@ def choose_seeds(
             ),
             {},
         )
-    tried = [
-        problem
-        for problems in chosen_pools.values()
-        for problem in sorted(problems, key=lambda one: stable_hash(one.key))[: section.among]
-    ]
-    rates = _rates(rate(tried))
+    rates = _rates(rate(tried_problems(section, pools)))
     problems = seeds.by_pass_rate(
         chosen_pools,
         rates,
@@ -62,6 +57,15 @@ def choose_seeds(
         per_pool=section.per_pool,
     )
     return problems, rates
+
+
+def tried_problems(section: SeedsSection, pools: Mapping[str, Sequence[Problem]]) -> list[Problem]:
+    """The problems among which a pass rate chooses."""
+    return [
+        problem
+        for name in section.pools or pools
+        for problem in sorted(pools[name], key=lambda one: stable_hash(one.key))[: section.among]
+    ]
 
 
 def _rates(answers: Sequence[Candidate]) -> dict[str, float]:

@@ -52,17 +52,20 @@ def open_stage_display(stream: TextIO | None = None) -> StageDisplay:
 
 
 class Pace:
-    """Remaining seconds, from what this process did itself: what a killed one left came free."""
+    """Remaining seconds, from what this process did itself since its first thing was done: what a
+    killed process left came free, and the first one paid for the start of an engine."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._what = ""
-        self._begin, self._first = 0.0, 0
+        self._begin, self._first, self._warm = 0.0, 0, False
 
     def eta(self, done: int, total: int, what: str) -> str:
         """``eta 36 s``, or nothing while there is nothing to judge by."""
         if what != self._what:
-            self._what, self._begin, self._first = what, self._now(), done
+            self._what, self._begin, self._first, self._warm = what, self._now(), done, False
+        elif done > self._first and not self._warm:
+            self._begin, self._first, self._warm = self._now(), done, True
         made = done - self._first
         if made <= 0 or done >= total:
             return ""
@@ -74,21 +77,21 @@ class PlainStages:
 
     def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._now = stream, now
-        self._stage, self._begin, self._last = "", 0.0, 0.0
+        self._stage, self._what, self._begin, self._last = "", "", 0.0, 0.0
         self._pace = Pace(now)
 
     def begin(self, stage: str, number: int, total: int) -> None:
         """Say which stage starts."""
-        self._stage = f"stage {number}/{total} {stage}"
+        self._stage, self._what = f"stage {number}/{total} {stage}", ""
         self._begin = self._last = self._now()
         self._pace = Pace(self._now)
         self.message(f"{self._stage}: begins")
 
     def progress(self, done: int, total: int, what: str) -> None:
-        """A line, unless the last one was just now."""
+        """A line for each new kind of work, then one now and then."""
         eta = self._pace.eta(done, total, what)
-        if self._now() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = self._now()
+        if what != self._what or self._now() - self._last >= SECONDS_BETWEEN_LINES:
+            self._what, self._last = what, self._now()
             self.message(f"{self._stage}: {what} {done}/{total}  {eta}".rstrip())
 
     def end(self) -> None:
@@ -142,6 +145,7 @@ class LiveStages:
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
+            self._bar.refresh()  # or its last picture would stay behind the line
         self.message(f"{self._stage}: done in {duration(time.monotonic() - self._begin)}")
 
     def message(self, text: str) -> None:

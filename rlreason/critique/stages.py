@@ -65,6 +65,19 @@ def run_stages(
     return done
 
 
+def pending(stages: Sequence[Stage], folder: Path, *, until: StageName) -> list[StageName]:
+    """The stages up to ``until`` that may have something to do: the first whose inputs changed,
+    and all behind it, as its new file may change theirs."""
+    names = [stage.name for stage in stages]
+    if until in names:
+        stages = stages[: names.index(until) + 1]
+    for index, stage in enumerate(stages):
+        provenance = read_provenance(stage_file(folder, stage.name))
+        if provenance is None or provenance.input_hash != input_hash(stage, folder):
+            return [stage.name for stage in stages[index:]]
+    return []
+
+
 def stage_file(folder: Path, name: StageName) -> Path:
     """Where the stage's file lies."""
     return folder / f"{name}.parquet"

@@ -77,8 +77,8 @@ def read_prompt(problem: Problem) -> tuple[str, str]:
     lengths = [len(number) for number in found.groups()[1:] if number] if found else []
     if found is None or len(lengths) != 1 + (found[1] == "add") or len(set(lengths)) != 1:
         raise DataError(
-            f"problem {problem.key}: the arithmetic teacher reads {', '.join(TASKS)} problems such "
-            f"as 'add 347+285' only, not {problem.prompt!r:.80}"
+            f"the arithmetic teacher reads {', '.join(TASKS)} problems such as 'add 347+285' "
+            f"only, not {problem.prompt!r:.80}"
         )
     return found[1], text.partition(" ")[2]
 

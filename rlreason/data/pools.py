@@ -87,6 +87,8 @@ class Pools:
         self._seed = seed
         self._replacement = replacement
         self._num_drawn = dict.fromkeys(self._train, 0)
+        self._digests: dict[str, str] = {}
+        """Pool -> digest of its ids, made at the first ``state_dict``."""
         self._orders: dict[str, tuple[int, list[int]]] = {}
         """Pool -> (pass, order of that pass), remembered so that it is made once."""
 
@@ -157,6 +159,13 @@ class Pools:
             )
         return values
 
+    def _ids(self, name: str) -> str:
+        """Digest of the ids of a pool's problems; a run with ``rollout.lag`` asks at every step."""
+        if name not in self._digests:
+            ids = json.dumps([problem.id for problem in self._train[name]])
+            self._digests[name] = hashlib.sha256(ids.encode()).hexdigest()[:16]
+        return self._digests[name]
+
     def state_dict(self) -> dict[str, Any]:
         """Cursors, with what they are cursors of."""
         pools = {}
@@ -164,7 +173,7 @@ class Pools:
             epoch, position = divmod(self._num_drawn[name], len(problems))
             pools[name] = {
                 "size": len(problems),
-                "ids": _digest(problems),
+                "ids": self._ids(name),
                 "epoch": epoch,
                 "position": position,
             }
@@ -203,7 +212,7 @@ class Pools:
             elif saved[name]["size"] != len(problems):
                 sizes = f"had {saved[name]['size']} training problems, has {len(problems)}"
                 differences.append(f"pool {name!r} {sizes}")
-            elif saved[name]["ids"] != _digest(problems):
+            elif saved[name]["ids"] != self._ids(name):
                 differences.append(f"pool {name!r} has other problems, though as many")
         return differences
 
@@ -213,8 +222,3 @@ def _generator(*names: object) -> np.random.Generator:
     text = json.dumps(names)  # quoted, so that no two lists of names spell the same text
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest())
     return np.random.Generator(np.random.PCG64(seed))
-
-
-def _digest(problems: Sequence[Problem]) -> str:
-    ids = json.dumps([problem.id for problem in problems])
-    return hashlib.sha256(ids.encode()).hexdigest()[:16]

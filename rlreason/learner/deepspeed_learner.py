@@ -38,7 +38,7 @@ REFERENCE_FILE, RANDOM_FILE = "reference.safetensors", "random.safetensors"
 class DeepSpeedLearner:
     """Keeps protocols.Learner on a DeepSpeed engine."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one argument per model and section
         self,
         policy: Any,
         tokenizer: Any,
@@ -49,10 +49,13 @@ class DeepSpeedLearner:
         total_steps: int,
         reference: Any = None,
         teacher: Any = None,
+        on_policy: bool = True,
     ) -> None:
         """Wrap ``policy``: a model, or the adapter that alone trains in one.
 
-        The process group must exist (cluster/inline.py).
+        The process group must exist (cluster/inline.py). ``on_policy`` promises that each step is
+        sampled from the weights at its start, so that every update can compare; otherwise
+        ``check_sampler`` is to be asked.
         """
         # DeepSpeed would compile its shared-memory collective for one to two minutes at the first
         # start on a CPU, and a kill while it does leaves a lock that every later start waits for.
@@ -65,6 +68,7 @@ class DeepSpeedLearner:
         self._tokenizer = tokenizer
         scorer = PolicyScorer(model, temperature=temperature, logits_mib=learner.logits_mib)
         dtype = next(model.parameters()).dtype
+        self._on_policy = on_policy
         self._mismatch_limit = learner.mismatch_limit or MISMATCH_LIMITS[dtype]
         self._engine, *_ = deepspeed.initialize(
             model=scorer,
@@ -118,7 +122,7 @@ class DeepSpeedLearner:
         norms, skipped = [], False
         for index, (batch, plan) in enumerate(zip(batches, plans, strict=True)):
             sums = self._accumulate(batch, plan, old[index])
-            if index == 0:
+            if index == 0 and self._on_policy:
                 refuse_stale(
                     float(sums.mismatch_abs / sums.tokens), step=step, limit=self._mismatch_limit
                 )
@@ -217,6 +221,17 @@ class DeepSpeedLearner:
                 values[id(sequence)] = tuple(islice(remaining, sequence.num_loss_tokens))
         return [values[id(sequence)] for sequence in sequences]
 
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Compare with the engine's logprobs; see protocols.Learner. Every rank takes all."""
+        gaps = []
+        with torch.no_grad():
+            for rows in self._plan(sequences):
+                microbatch = collate(rows, self._device)
+                gaps.append(self._engine(microbatch)[0] - microbatch.rollout_logprobs)
+        gap = float(torch.cat(gaps).abs().mean())
+        refuse_stale(gap, step=version, limit=self._mismatch_limit)
+        return gap
+
     def refresh_reference(self) -> None:
         """Make the current weights the reference."""
         self._frozen["reference"].replace(self._weights.trained())
@@ -266,6 +281,11 @@ class DeepSpeedLearner:
         torch.set_rng_state(load_file(folder / RANDOM_FILE)["torch"])
         if "reference" in self._frozen:
             self._frozen["reference"].load(folder / REFERENCE_FILE)
+
+    def release_memory(self) -> None:
+        """Give back what an update needed and the allocator keeps, so that an engine may wake."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def digests(self) -> dict[str, str]:
         """SHA-256 of the weights, of ``optimizer`` and of each frozen model of the loss."""

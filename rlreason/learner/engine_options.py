@@ -8,8 +8,9 @@ import torch
 
 from rlreason.config import LearnerSection
 
-MAX_BUCKET = 500_000_000
-"""Elements of DeepSpeed's reduction buffer, which it allocates whole: its own default."""
+MAX_BUCKET = 100_000_000
+"""Elements of DeepSpeed's reduction buffer, which it allocates whole. Its own 500 million would be
+a GiB in bfloat16 beside any model; a fifth keeps a link as busy."""
 
 
 def deepspeed_config(

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rlreason.protocols.trials import TrialBackend as TrialBackend
+from rlreason.protocols.writers import Writer as Writer
 from rlreason.types import (
     Coefficients,
     Problem,
     RolloutGroup,
     Score,
     ScoredGroup,
-    TextReply,
-    TextRequest,
     TrainBatch,
     TrainSequence,
     UpdateStats,
@@ -173,6 +172,15 @@ class RolloutEngine(Protocol):
         """Yield groups of ``samples`` completions (one if greedy) for evaluation."""
         ...
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one completion per problem, cut at ``tokens``, sampled as for training.
+
+        ``version`` seeds it, so that no two versions are asked for the same random numbers.
+        """
+        ...
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace weights or adapter by ``tensors`` and drop every cache of the old ones."""
         ...
@@ -183,24 +191,6 @@ class Scorer(Protocol):
 
     def score(self, groups: Iterable[RolloutGroup]) -> list[tuple[RolloutGroup, tuple[Score, ...]]]:
         """Every group with its scores, sorted by slot; none lost, whatever a completion does."""
-        ...
-
-
-class Writer(Protocol):
-    """Answers prompts with text: a generator of candidate solutions, or a teacher of critiques.
-
-    A plug-in class may declare ``Config``, a pydantic model of its options, as a reward may. It
-    may have a method ``check_problem(problem)`` that raises ``DataError``: every seed problem is
-    then checked before anything heavy starts. What it writes is judged like any model's: by
-    grade, verdict and correction.
-    """
-
-    def write(self, requests: Sequence[TextRequest]) -> Iterator[TextReply]:
-        """Yield one reply per request as it is there, in any order.
-
-        A reply is stored before the next one is asked for. What fails for one request is a reply
-        with ``error``; what would fail for all of them raises ``TrainingStopped``.
-        """
         ...
 
 
@@ -221,7 +211,17 @@ class Learner(Protocol):
 
         Raises:
             StalePolicyError: Before any weight changes, if the rollout logprobs were not made
-                by the weights at the start of this call.
+                by the weights at the start of this call. With ``rollout.lag = 1`` they may be of
+                the version before: ``check_sampler`` is asked instead, before anything is sampled.
+        """
+        ...
+
+    def check_sampler(self, sequences: Sequence[TrainSequence], *, version: int) -> float:
+        """Mean absolute gap (nats) between the current weights' logprobs and the sampled ones.
+
+        Raises:
+            StalePolicyError: If it is larger than on equal weights: the engine does not sample
+                from ``version``, the current weights.
         """
         ...
 

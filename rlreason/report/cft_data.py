@@ -16,8 +16,16 @@ from rlreason.critique.selection import Spread
 from rlreason.critique.stages import STAGES, StageName, stage_file
 from rlreason.critique.tables import read_table
 from rlreason.errors import DataError
+from rlreason.sweep.stats import Verdict, seed_effect, verdict
 
 Row = Mapping[str, Any]
+
+_WORDS: Mapping[Verdict, str] = {
+    "better": "critiques do better",
+    "worse": "critiques do worse",
+    "not shown": "no difference shown",
+    "too few seeds": "too few trainings to tell",
+}
 
 NAMES = {
     "base": "before training",
@@ -117,12 +125,10 @@ def verdict_sentences(results: Sequence[Row]) -> list[str]:
         gaps = differences(results, result.method)
         if result.method == "cft" or not gaps:
             continue
-        ahead = sum(gap > 0 for gap in gaps)
-        behind = sum(gap < 0 for gap in gaps)
-        mean = sum(gaps) / len(gaps)
+        effect = seed_effect(gaps)
         sentences.append(
-            f"Critiques against {NAMES[result.method]}: {mean:+.3f} on average over "
-            f"{len(gaps)} trainings, ahead in {ahead}, behind in {behind}."
+            f"Critiques against {NAMES[result.method]}: {effect} over {len(gaps)} trainings: "
+            f"{_WORDS[verdict(effect, effect.p)]}."
         )
     return sentences
 

@@ -30,6 +30,7 @@ _PHASE_COLORS = {
     "score": ORANGE,
     "journal": PURPLE,
     "learn": GREEN,
+    "wait": "#9db4d6",
     "publish": SKY,
     "record": "#b8860b",
     "checkpoint": "#5b5f97",
@@ -86,14 +87,7 @@ def _learner_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
             "nats per token; a fall to nothing ends exploration",
             {"entropy": (PURPLE, lambda m: m.entropy)},
         ),
-        _lines(
-            rows,
-            "mismatch",
-            "Engine against learner",
-            "mean gap of logprobs on the same tokens, nats; a jump means stale weights",
-            {"mismatch": (RED, lambda m: m.mismatch_abs)},
-            log=True,
-        ),
+        _mismatch(rows),
         _lines(
             rows,
             "grad_norm",
@@ -121,30 +115,61 @@ def _learner_charts(rows: Sequence[StepMetrics]) -> list[Chart]:
     ]
 
 
-def phase_chart(rows: Sequence[StepMetrics]) -> Chart:
-    """Seconds per phase and step, stacked."""
-    names = list(dict.fromkeys(name for row in rows for name in row.phase_s))
-    steps = [row.step for row in rows]
-    bars = [
-        {
-            "type": "bar",
-            "name": name,
-            "x": steps,
-            "y": [row.phase_s.get(name, 0.0) for row in rows],
-            "marker": {"color": _PHASE_COLORS.get(name, GREY), "line": {"width": 0}},
-            "hovertemplate": "%{y:.3f} s",
+def _mismatch(rows: Sequence[StepMetrics]) -> Chart:
+    note = "mean gap of logprobs on the same tokens, nats; a jump means stale weights"
+    series: dict[str, tuple[str, Pick]] = {"mismatch": (RED, lambda m: m.mismatch_abs)}
+    if any(row.ahead for row in rows):
+        note = (
+            "mean gap of logprobs on the same tokens, nats: on equal weights, where a jump means "
+            "stale ones, and on the step's tokens, whose sampler is one version behind"
+        )
+        series = {
+            "equal weights": (RED, lambda m: m.ahead.sampler_gap if m.ahead else None),
+            "one version behind": (GREY, lambda m: m.mismatch_abs),
         }
-        for name in names
-    ]
-    stacked = layout(height=280, legend="right") | {"barmode": "stack", "bargap": 0.05}
+    return _lines(rows, "mismatch", "Engine against learner", note, series, log=True)
+
+
+def phase_chart(rows: Sequence[StepMetrics]) -> Chart:
+    """Seconds per phase and step, stacked; below the axis what ran beside them."""
+    bars = _phase_bars(rows, lambda row: row.phase_s)
+    note = "seconds per phase of each step"
+    beside = _phase_bars(rows, _beside, sign=-1)
+    if beside:
+        bars += beside
+        note += "; below the axis the next step's sampling, which ran beside it"
+    stacked = layout(height=280, legend="right") | {"barmode": "relative", "bargap": 0.05}
     stacked["yaxis"]["title"] = {"text": "seconds"}
     return Chart(
         id="phases",
         title="Where the time goes",
-        note="seconds per phase of each step",
+        note=note,
         figure={"data": bars, "layout": stacked},
         wide=True,
     )
+
+
+def _beside(row: StepMetrics) -> Mapping[str, float]:
+    return {} if row.ahead is None else row.ahead.phase_s
+
+
+def _phase_bars(
+    rows: Sequence[StepMetrics], pick: Callable[[StepMetrics], Mapping[str, float]], sign: int = 1
+) -> list[Figure]:
+    """One series per phase; ``sign`` -1 hangs it below the axis."""
+    names = dict.fromkeys(name for row in rows for name in pick(row))
+    return [
+        {
+            "type": "bar",
+            "name": name if sign > 0 else f"{name}, beside",
+            "x": [row.step for row in rows],
+            "y": [sign * pick(row).get(name, 0.0) for row in rows],
+            "customdata": [pick(row).get(name, 0.0) for row in rows],
+            "marker": {"color": _PHASE_COLORS.get(name, GREY), "line": {"width": 0}},
+            "hovertemplate": "%{customdata:.3f} s",
+        }
+        for name in names
+    ]
 
 
 def _reward(rows: Sequence[StepMetrics]) -> Chart:

@@ -69,7 +69,19 @@ def _course_tiles(run: RunData) -> list[Tile]:
             note=f"{step_s / len(rows):.2f} s a step, {_mean(overhead):.1%} overhead of the loop",
         ),
         Tile(label="completions", value=f"{rollouts:,}", note=f"{tokens:,} tokens sampled"),
+        *_hidden_tile(rows),
     ]
+
+
+def _hidden_tile(rows: Sequence[StepMetrics]) -> list[Tile]:
+    """How much of the sampling the learner's work hid, where the two overlapped."""
+    ahead = [row.ahead for row in rows if row.ahead is not None]
+    beside_s = sum(sum(one.phase_s.values()) for one in ahead)
+    if not beside_s:
+        return []
+    hidden_s = sum(one.hidden_s for one in ahead)
+    note = f"of {duration(beside_s)} that ran beside the learner, one version behind"
+    return [Tile(label="sampling hidden", value=f"{hidden_s / beside_s:.0%}", note=note)]
 
 
 def phase_rows(rows: Sequence[StepMetrics]) -> list[PhaseRow]:

@@ -28,6 +28,18 @@ def concurrent_sequences(section: RolloutSection, *, engines: int = 1) -> int:
     return int(wanted or max(MIN_CONCURRENT, math.ceil(per_step / engines)))
 
 
+class GpuShare(NamedTuple):
+    """What the memory plan leaves the engine on its GPU."""
+
+    cache_bytes: int
+    utilization: float
+    """Share of the GPU that is the engine's; vLLM refuses to start if less is free."""
+    batch_tokens: int
+    """Prompt tokens of one forward."""
+    sleeps: bool
+    """Whether the engine must be able to give its memory back while the learner works."""
+
+
 class CachePlan(NamedTuple):
     """What the engine is given."""
 
@@ -53,10 +65,14 @@ def plan_cache(model_config: Any, *, dtype_bytes: int, concurrent: int, max_len:
         model_config.hidden_size // model_config.num_attention_heads
     )
     per_token = 2 * model_config.num_hidden_layers * heads * width * dtype_bytes
-    blocks = math.ceil(max_len / BLOCK_TOKENS) + 1
-    wanted = concurrent * blocks * BLOCK_TOKENS * per_token
-    least = 2 * blocks * BLOCK_TOKENS * per_token
+    wanted = cache_tokens(concurrent, max_len) * per_token
+    least = cache_tokens(2, max_len) * per_token
     return CachePlan(concurrent, per_token, max(least, min(wanted, int(MAX_SHARE * _free()))))
+
+
+def cache_tokens(sequences: int, max_len: int) -> int:
+    """Tokens of a cache that holds ``sequences`` of at most ``max_len`` in whole blocks."""
+    return sequences * (math.ceil(max_len / BLOCK_TOKENS) + 1) * BLOCK_TOKENS
 
 
 def _free() -> int:

@@ -40,6 +40,8 @@ class Request(NamedTuple):
     seed: int
     greedy: bool = False
     """Asks for the one completion that a baseline comes from."""
+    max_tokens: int | None = None
+    """Cuts the completion earlier than the recipe does."""
 
 
 class RequestMaker:
@@ -81,6 +83,20 @@ class RequestMaker:
                 samples=1 if greedy else samples,
                 temperature=0.0 if greedy else self._evaluation.temperature,
                 seed=hashed_seed(self._seed, "evaluate", problem.key),
+            )
+            for slot, problem in enumerate(problems)
+        ]
+
+    def probe(self, problems: Sequence[Problem], *, version: int, tokens: int) -> list[Request]:
+        """One completion of at most ``tokens`` each, at the temperature of training."""
+        return [
+            Request(
+                problem,
+                slot,
+                samples=1,
+                temperature=self._rollout.temperature,
+                seed=hashed_seed(self._seed, "probe", version, slot),
+                max_tokens=tokens,
             )
             for slot, problem in enumerate(problems)
         ]

@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 
 from rlreason.config import LoraSection, ModelSection
-from rlreason.errors import TrainingStopped
+from rlreason.errors import ConfigError, TrainingStopped
 from rlreason.protocols import PromptCodec
 from rlreason.rollout.adapters import Adapters, adapter_options
 from rlreason.rollout.environment import prepare_environment
-from rlreason.rollout.memory import BLOCK_TOKENS, concurrent_sequences, plan_cache
+from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
+from rlreason.rollout.parallel import reload_workers
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -51,6 +52,8 @@ class EngineStart(NamedTuple):
     """The shape of the adapters that will come, its targets listed; None: whole weights come."""
     adapter: Path | None = None
     """With ``lora``: folder of the adapter of ``version`` over ``path``; None: it has none."""
+    gpu: GpuShare | None = None
+    """What the memory plan leaves the engine; None on a CPU, and where it has a GPU alone."""
 
 
 class VllmEngine:
@@ -69,6 +72,7 @@ class VllmEngine:
         self._requests = RequestMaker(config)
         self._num_requests = 0
         self._known: dict[str, tuple[int, Request]] = {}
+        self._asleep = False
         self._llm = LLM(str(start.path), **self._options(config.model))
         self._engine = self._llm.llm_engine
         self._adapters = Adapters(self._engine, start.lora) if start.lora else None
@@ -108,6 +112,15 @@ class VllmEngine:
                 "enable_chunked_prefill": False,
                 "max_num_batched_tokens": max(MIN_BATCHED_TOKENS, self._start.max_len),
             }
+        elif self._start.gpu is not None:
+            share = self._start.gpu
+            derived |= {
+                "kv_cache_memory_bytes": share.cache_bytes,
+                # vLLM refuses to start where less is free, and its default is nearly all.
+                "gpu_memory_utilization": max(0.01, share.utilization),
+                "max_num_batched_tokens": share.batch_tokens,
+                "enable_sleep_mode": share.sleeps,
+            }
         if self._start.lora is not None:
             derived |= adapter_options(self._start.lora)
         return derived | self._rollout.vllm
@@ -133,6 +146,12 @@ class VllmEngine:
         """Yield groups of ``samples`` completions (one if greedy); equal seeds at every version."""
         return self._run(self._requests.evaluation(problems, samples=samples, greedy=greedy))
 
+    def probe(
+        self, problems: Sequence[Problem], *, version: int, tokens: int
+    ) -> Iterator[RolloutGroup]:
+        """Yield one short completion per problem; see protocols.RolloutEngine."""
+        return self._run(self._requests.probe(problems, version=version, tokens=tokens))
+
     def _params(self, request: Request) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -140,7 +159,7 @@ class VllmEngine:
         return SamplingParams(
             n=request.samples,
             temperature=request.temperature,
-            max_tokens=self._rollout.max_completion_tokens,
+            max_tokens=request.max_tokens or self._rollout.max_completion_tokens,
             stop_token_ids=list(self._start.eos_ids),
             logprobs=0,  # the sampled token's alone
             flat_logprobs=True,
@@ -157,6 +176,7 @@ class VllmEngine:
 
     def begin(self) -> None:
         """Make ready for the requests of a phase; what an abandoned one left is dropped."""
+        self._wake()
         if self._known:
             self._engine.abort_request(list(self._known))
             self._known.clear()
@@ -216,10 +236,33 @@ class VllmEngine:
             greedy=request.greedy,
         )
 
+    def sleep(self) -> None:
+        """Give the GPU back, weights to the host and cache to nobody, until the next call.
+
+        Raises:
+            ConfigError: If the engine was not started to be able to.
+        """
+        if self._start.gpu is None or not self._start.gpu.sleeps:
+            raise ConfigError(
+                "the engine cannot sleep: vLLM's sleep mode needs a GPU, and is on only where the "
+                "memory plan says that engine and learner do not fit together"
+            )
+        if not self._asleep:
+            self._engine.sleep(level=1)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._engine.wake_up()
+            self._asleep = False
+
     def load_weights(self, tensors: Iterator[tuple[str, Tensor]], *, version: int) -> None:
         """Replace weights or adapter by ``tensors`` and drop the prefix cache of the old ones."""
+        self._wake()
         if self._adapters is not None:
             self._adapters.load(dict(tensors), version=version)
+        elif self._rollout.tensor_parallel > 1:
+            reload_workers(self._engine, tensors, _reload_worker)
         else:
             self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
         if not self._engine.reset_prefix_cache():

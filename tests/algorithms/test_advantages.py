@@ -71,6 +71,17 @@ def test_equal_rewards_are_exactly_no_signal(name: str, value: float, size: int)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_equal_rewards_are_no_signal_beside_an_unknown_one_or_another_group(name: str) -> None:
+    # The mean of three 0.1 is not 0.1. Neither what is masked nor a lower group may hide that.
+    rewards = torch.tensor([[0.1, 0.1, 0.1, 7.0], [-2.0, 0.0, 1.0, 3.0]], dtype=torch.float64)
+    counted = torch.ones_like(rewards, dtype=torch.bool)
+    counted[0, 3] = False
+    got = FUNCTIONS[name](rewards, counted)
+    assert got[0].tolist() == [0.0] * 4
+    assert got[1].abs().max() > 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 @given(rewards=REWARDS, shift=st.sampled_from([-8.0, 0.5, 16.0]))
 def test_a_shift_of_all_rewards_changes_nothing(
     name: str, rewards: list[float], shift: float

@@ -70,6 +70,14 @@ def test_a_masked_token_is_in_no_sequence_mean() -> None:
 
 
 @NAMES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_keeps_the_dtype_of_its_values(name: str, dtype: torch.dtype) -> None:
+    batch = random_batch(seed=0, dtype=dtype)
+    got = aggregate(name, batch.policy, batch.sequences, Denominators(9, 6), batch.mask)
+    assert got.dtype == dtype
+
+
+@NAMES
 @given(seed=st.integers(0, 10_000), split=st.integers(1, 5))
 def test_parts_add_up_to_the_whole(name: str, seed: int, split: int) -> None:
     batch = random_batch(seed)

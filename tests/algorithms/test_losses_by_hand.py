@@ -220,6 +220,14 @@ def test_a_sequence_of_no_group_is_refused() -> None:
         pair_coefficients(torch.zeros(2), torch.zeros(2), torch.tensor([-1, 0]), clip=0.2)
 
 
+@pytest.mark.parametrize("short", range(3))
+def test_pairs_refuse_tensors_of_other_shapes(short: int) -> None:
+    given = [torch.zeros(3), torch.zeros(3), torch.zeros(3, dtype=torch.int64)]
+    given[short] = given[short][:1]
+    with pytest.raises(ShapeError, match=r"^pair_coefficients needs equal shapes.*\(1,\)"):
+        pair_coefficients(*given, clip=0.2)
+
+
 def test_a_ratio_beyond_all_bounds_is_clipped_without_nan() -> None:
     # V1's partner is at ratio 1; exp(100) is infinite in float32.
     policy = torch.tensor([100.0], requires_grad=True)

@@ -64,6 +64,13 @@ def test_a_group_of_equal_rewards_has_exactly_no_signal(name: str) -> None:
     assert got[1].abs().min() > 0
 
 
+def test_two_rewards_have_a_standard_deviation() -> None:
+    # 0 and 2: sample std is the root of 2.
+    for function in SCALED.values():
+        got = function(*table([[0.0, 2.0]]))[0].tolist()
+        assert got == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)], abs=1e-5)
+
+
 def test_one_known_reward_in_all_has_nothing_to_be_compared_with() -> None:
     values = torch.tensor([[1.0, 2.0]])
     for function in SCALED.values():

@@ -8,7 +8,14 @@ import pyarrow as pa
 
 from rlreason.critique.artifacts import Provenance
 from rlreason.critique.stage_display import PlainStages
-from rlreason.critique.stages import Stage, StageName, run_stages, stage_file, weights_digest
+from rlreason.critique.stages import (
+    Stage,
+    StageName,
+    pending,
+    run_stages,
+    stage_file,
+    weights_digest,
+)
 from rlreason.critique.tables import read_table, write_table
 
 SCHEMA = pa.schema([("value", pa.int64())])
@@ -29,13 +36,19 @@ class Recorder:
 
         return Stage(name=name, reads=reads, inputs={"value": self.values[name]}, make=make)
 
-    def run(self, until: StageName = "report") -> list[StageName]:
-        stages = [
+    def stages(self) -> list[Stage]:
+        return [
             self.stage("seeds", ()),
             self.stage("candidates", ("seeds",)),
             self.stage("critiques", ("candidates",)),
         ]
-        return run_stages(stages, self.folder, until=until, display=PlainStages(io.StringIO()))
+
+    def run(self, until: StageName = "report") -> list[StageName]:
+        display = PlainStages(io.StringIO())
+        return run_stages(self.stages(), self.folder, until=until, display=display)
+
+    def pending(self, until: StageName = "report") -> list[StageName]:
+        return pending(self.stages(), self.folder, until=until)
 
     def value(self, name: StageName) -> int:
         return read_table(stage_file(self.folder, name))[0]["value"]
@@ -55,6 +68,17 @@ def test_a_change_runs_its_stage_and_those_that_read_from_it(tmp_path: Path) -> 
     recorder.values["candidates"] = 20
     assert recorder.run() == ["candidates", "critiques"]
     assert recorder.value("critiques") == 121
+
+
+def test_what_may_have_to_be_done_is_known_before_anything_is(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    assert recorder.pending() == ["seeds", "candidates", "critiques"]
+    assert recorder.pending(until="candidates") == ["seeds", "candidates"]
+    recorder.run()
+    assert recorder.pending() == []
+    recorder.values["candidates"] = 20
+    assert recorder.pending() == ["candidates", "critiques"]
+    assert recorder.pending(until="seeds") == []
 
 
 def test_a_stage_that_comes_out_the_same_runs_nothing_behind_it(tmp_path: Path) -> None:
@@ -108,13 +132,16 @@ class Clock:
         return self.now
 
 
-def test_the_eta_leaves_out_what_an_earlier_attempt_did() -> None:
+def test_the_eta_leaves_out_what_an_earlier_attempt_did_and_what_a_start_took() -> None:
     stream, clock = io.StringIO(), Clock()
     display = PlainStages(stream, now=clock)
     display.begin("critiques", 3, 7)
     display.progress(80, 100, "teacher")
-    clock.now = 10.0
-    display.progress(85, 100, "teacher")  # 5 in 10 s: 15 more take 30 s
+    clock.now = 60.0
+    display.progress(82, 100, "teacher")  # a minute in which the teacher was started
+    assert stream.getvalue().splitlines()[-1] == "stage 3/7 critiques: teacher 82/100"
+    clock.now = 66.0
+    display.progress(85, 100, "teacher")  # 3 in 6 s: 15 more take 30 s
     assert stream.getvalue().splitlines()[-1] == "stage 3/7 critiques: teacher 85/100  eta 30 s"
 
 

@@ -109,8 +109,8 @@ def test_methods_are_summed_over_their_trainings() -> None:
     assert one.selected.mean == pytest.approx(0.6)
     assert differences(ROWS, "sft_one") == pytest.approx([0.1, -0.2])
     assert verdict_sentences(ROWS) == [
-        "Critiques against one verified solution: -0.050 on average over 2 trainings, "
-        "ahead in 1, behind in 1."
+        "Critiques against one verified solution: -0.050 [-1.956, +1.856] over 2 trainings: "
+        "too few trainings to tell."
     ]
     selected, updates, last, sampled = result_lines(ROWS)[1][2:6]
     assert (selected, updates) == ("0.550 ± 0.071", "10, 20")

@@ -198,3 +198,21 @@ def learner_logprobs(learner: DeepSpeedLearner, rollout: Rollout) -> torch.Tenso
         logprobs = plain_copy(learner)(ids).logits[0, :-1].log_softmax(-1)
     sampled = logprobs.gather(-1, ids[0, 1:, None]).squeeze(-1)
     return sampled[len(rollout.prompt_ids) - 1 :]
+
+
+def test_a_probe_is_short_sampled_as_for_training_and_another_for_each_version(
+    engine: VllmEngine,
+) -> None:
+    probes = [
+        in_order(engine.probe(real_parts.problems(4), version=version, tokens=6))
+        for version in (3, 3, 4)
+    ]
+    rollouts = [[group.rollouts[0] for group in groups] for groups in probes]
+    assert all(len(rollout.completion_ids) <= 6 for rollout in rollouts[0])
+    assert max(len(rollout.completion_ids) for rollout in rollouts[0]) == 6
+    assert rollouts[0] == rollouts[1]
+    assert rollouts[0] != rollouts[2]
+    for rollout in rollouts[0]:
+        expected = forward_logprobs(rollout, temperature=0.8)
+        got = torch.tensor(rollout.rollout_logprobs)
+        torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)

@@ -35,4 +35,4 @@ def masked(loss_mask: Tensor, values: Tensor) -> Tensor:
 
     To be used before any ``exp`` or product: 0 * inf would be NaN, in the loss and in its gradient.
     """
-    return torch.where(loss_mask, values, torch.zeros((), dtype=values.dtype, device=values.device))
+    return torch.where(loss_mask, values, 0.0)

@@ -1,15 +1,18 @@
-"""What each GPU will hold, estimated from the recipe before anything heavy starts."""
+"""The sizes of a model that its memory depends on, from its configuration alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rlreason.errors import ConfigError
+
 
 class ModelShape(NamedTuple):
     """The sizes of a decoder that its memory depends on."""
 
     parameters: int
+    """Tied ones once."""
     layers: int
     width: int
     attention_width: int
@@ -25,11 +28,25 @@ class ModelShape(NamedTuple):
 
 
 def model_shape(path: Path | str) -> ModelShape:
-    """Read the shape from the model's configuration; no weight is loaded."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    """Read the shape from the model's configuration; no weight is loaded.
 
-    config: Any = AutoConfig.from_pretrained(path)
+    Raises:
+        ConfigError: If there is no configuration of a causal language model.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(path)
+        return shape_of(config)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: no configuration of a language model: {error}") from error
+
+
+def shape_of(config: Any) -> ModelShape:
+    """The shape behind a transformers configuration; the modules are built without memory."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     heads = config.num_attention_heads

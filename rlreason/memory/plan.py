@@ -1,0 +1,190 @@
+"""What fits on each GPU: learner, engine, cache, and whether the two must take turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from rlreason.config import GrpoConfig
+from rlreason.memory.learner import LearnerMemory, learner_memory
+from rlreason.memory.shape import ModelShape
+
+GIB = 2**30
+CONTEXT_BYTES = int(0.75 * GIB)
+"""A process on a GPU: CUDA context, cuBLAS and NCCL buffers. Estimated, not measured here."""
+GRAPH_BYTES = GIB
+"""vLLM's CUDA graphs. Estimated, not measured here."""
+SPARE_FRAC = 0.03
+"""Of the GPU, for what the allocators cannot use."""
+ENGINE_BATCH_TOKENS = 8192
+"""Prompt tokens of one forward of the engine on a GPU."""
+SAMPLER_COPIES = 3
+"""Float32 logits of every running sequence: themselves, their softmax, and their sorting."""
+PUBLICATION_BYTES = 256 * 2**20
+"""Weights on their way to the engine: a bucket, or the largest matrix."""
+GOOD_CACHE_FRAC = 0.25
+"""Share of the wished-for KV cache below which engine and learner do not fit together."""
+
+
+class Job(NamedTuple):
+    """What the plan must know beside the recipe."""
+
+    model: ModelShape
+    teacher: ModelShape | None
+    gpu_bytes: int
+    max_len: int
+    """Longest prompt plus completion, in tokens."""
+    sequences: Callable[[GrpoConfig], int]
+    """Completions that an engine decodes at once."""
+    cache_tokens: Callable[[int, int], int]
+    """(sequences, longest) -> tokens of a cache that holds them all."""
+    bucket_elements: int
+    """Gradients that ZeRO collects before it reduces them."""
+
+
+class Column(NamedTuple):
+    """One kind of GPU, in one phase."""
+
+    title: str
+    parts: dict[str, int]
+    """Name -> bytes."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+
+class EngineShare(NamedTuple):
+    """What the engine is told."""
+
+    cache_bytes: int
+    utilization: float
+    """Share of the GPU that is the engine's; vLLM refuses to start if less is free."""
+    batch_tokens: int
+    sleeps: bool
+
+
+class MemoryPlan(NamedTuple):
+    """The plan of one recipe."""
+
+    columns: tuple[Column, ...]
+    gpu_bytes: int
+    engine: EngineShare
+    sequences: float
+    """Completions of full length that the cache holds; those decoded at once may be more."""
+    wanted_sequences: int
+
+    @property
+    def overfull(self) -> Column | None:
+        """The column that fits least, if one does not fit."""
+        worst = max(self.columns, key=lambda column: column.total)
+        return worst if worst.total > self.gpu_bytes else None
+
+
+def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
+    """Lay learner and engine out on GPUs of ``job.gpu_bytes``."""
+    learner = learner_memory(
+        config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
+    )
+    engine = _engine_parts(config, job)
+    per_token = _cache_bytes_per_token(config, job.model)
+    wanted_sequences = job.sequences(config)
+    wanted = job.cache_tokens(wanted_sequences, job.max_len) * per_token
+    least = job.cache_tokens(2, job.max_len) * per_token
+    outside = {"spare": int(SPARE_FRAC * job.gpu_bytes)}
+    if config.cluster.backend == "ray" and config.cluster.layout == "separate":
+        outside["CUDA context"] = CONTEXT_BYTES
+        cache = _between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
+        columns: tuple[Column, ...] = (
+            Column("each learner GPU", outside | _learner_parts(learner)),
+            Column("each engine GPU", outside | engine | {"KV cache": cache}),
+        )
+        sleeps = False
+    else:
+        processes = 2 if config.cluster.backend == "ray" else 1
+        outside["CUDA context"] = CONTEXT_BYTES * processes
+        columns, cache, sleeps = _colocated(
+            job.gpu_bytes, learner, engine, outside, (least, wanted)
+        )
+    return MemoryPlan(
+        columns=columns,
+        gpu_bytes=job.gpu_bytes,
+        engine=EngineShare(
+            cache_bytes=cache,
+            utilization=min(1.0, (sum(engine.values()) + cache) / job.gpu_bytes),
+            batch_tokens=_batch_tokens(config, job),
+            sleeps=sleeps,
+        ),
+        sequences=cache / (per_token * job.max_len),
+        wanted_sequences=wanted_sequences,
+    )
+
+
+def _colocated(
+    gpu_bytes: int,
+    learner: LearnerMemory,
+    engine: dict[str, int],
+    outside: dict[str, int],
+    cache_limits: tuple[int, int],
+) -> tuple[tuple[Column, ...], int, bool]:
+    """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
+    least, wanted = cache_limits
+    together = outside | _learner_parts(learner) | engine
+    room = gpu_bytes - sum(together.values())
+    if room >= max(least, GOOD_CACHE_FRAC * wanted):
+        cache = _between(least, wanted, room)
+        return (Column("each GPU", together | {"KV cache": cache}),), cache, False
+    sampling = outside | _learner_parts(learner, working=False) | engine
+    cache = _between(least, wanted, gpu_bytes - sum(sampling.values()))
+    columns = (
+        Column("each GPU, sampling", sampling | {"KV cache": cache}),
+        Column(
+            "each GPU, learning",
+            outside | _learner_parts(learner) | {"CUDA graphs": engine["CUDA graphs"]},
+        ),
+    )
+    return columns, cache, True
+
+
+def _between(least: int, wanted: int, room: int) -> int:
+    return max(least, min(wanted, room))
+
+
+def _learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str, int]:
+    parts = {
+        "learner weights": learner.weights,
+        "optimizer": learner.optimizer,
+        "reference, teacher": learner.frozen,
+    }
+    if working:
+        parts |= {
+            "gradients": learner.gradients,
+            "activations or update": learner.working - learner.gradients,
+        }
+    return {name: size for name, size in parts.items() if size}
+
+
+def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
+    """The engine without its cache."""
+    model, size = job.model, job.model.bytes_of(config.model.dtype)
+    tokens = _batch_tokens(config, job)
+    # The widest moment of a forward: gate and up with their product, and the residual stream.
+    forward = tokens * size * (3 * model.inner_width + 4 * model.width)
+    sampler = SAMPLER_COPIES * 4 * model.vocabulary * job.sequences(config)
+    return {
+        "engine weights": model.parameters * size // config.rollout.tensor_parallel,
+        "engine workspace": max(forward, sampler),
+        "publication": max(PUBLICATION_BYTES, model.vocabulary * model.width * size),
+        "CUDA graphs": 0 if config.rollout.vllm.get("enforce_eager") else GRAPH_BYTES,
+    }
+
+
+def _batch_tokens(config: GrpoConfig, job: Job) -> int:
+    given = config.rollout.vllm.get("max_num_batched_tokens")
+    return int(given or max(ENGINE_BATCH_TOKENS, job.sequences(config)))
+
+
+def _cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
+    size = model.bytes_of(config.model.dtype)
+    return 2 * model.layers * model.key_width * size // config.rollout.tensor_parallel

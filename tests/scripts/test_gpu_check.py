@@ -1,0 +1,136 @@
+"""scripts/gpu_check without a GPU: its verdicts on canned numbers, and its whole flow on a CPU."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from rlreason.memory.plan import GIB
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+def load(name: str) -> ModuleType:
+    loader = SourceFileLoader(f"{name.partition('.')[0]}_program", str(SCRIPTS / name))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+CHECK = load("gpu_check")
+RUN = load("gpu_check_run.py")
+
+
+def result(mode: str = "together", **values: Any) -> dict[str, Any]:
+    facts = {
+        "mode": mode,
+        "sleeps": mode == "turns",
+        "planned_bytes": 40 * GIB,
+        "measured_bytes": 42 * GIB,
+        "mismatch_abs": 0.01,
+        "step_s": 2.0,
+        "publish_s": 0.1,
+        "rollout_tokens_per_s": 12000.0,
+        "learner_tokens_per_s": None,
+    }
+    return facts | values
+
+
+def verdicts(*results: dict[str, Any], cpu: bool = False) -> dict[tuple[str, str], str]:
+    rows = CHECK.judge(list(results), cpu=cpu)
+    return {(row["run"], row["what"]): row["verdict"] for row in rows}
+
+
+def test_numbers_within_their_limits_pass() -> None:
+    turns = result("turns", sleep_s=0.5, wake_and_publish_s=0.7, freed_bytes=3 * GIB)
+    assert "FAILED" not in verdicts(result(), turns).values()
+
+
+@pytest.mark.parametrize(
+    ("values", "failed"),
+    [
+        ({"measured_bytes": 45 * GIB}, "measured against plan"),
+        ({"measured_bytes": 35 * GIB}, "measured against plan"),
+        ({"mismatch_abs": 0.2}, "engine against learner"),
+        ({"sleeps": True}, "engine sleeps"),
+        ({"freed_bytes": 0}, "freed by sleeping"),
+    ],
+)
+def test_a_broken_promise_fails(values: dict[str, Any], failed: str) -> None:
+    judged = verdicts(result(**values))
+    assert [what for (_, what), verdict in judged.items() if verdict == "FAILED"] == [failed]
+
+
+def test_float32_has_a_limit_of_its_own() -> None:
+    assert verdicts(result(mismatch_abs=0.01), cpu=True)["together", "engine against learner"] == (
+        "FAILED"
+    )
+
+
+def test_the_table_has_a_line_per_row() -> None:
+    rows = CHECK.judge([result()], cpu=False)
+    lines = CHECK.as_markdown(rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert "| together | measured against plan | +5.0% | within 10% | ok |" in lines
+    assert not any("learner_tokens_per_s" in line for line in lines)  # unknown: not shown
+
+
+def test_the_command_line() -> None:
+    arguments = CHECK.parse(["--cpu", "--out", "x", "--steps", "2"])
+    assert (arguments.cpu, arguments.out, arguments.steps) == (True, "x", 2)
+    with pytest.raises(SystemExit):
+        CHECK.parse(["--gpu"])
+
+
+def test_the_memory_at_which_parts_take_turns_is_found() -> None:
+    from rlreason.config_file import load_config
+    from rlreason.memory.plan import Job, plan_memory
+    from rlreason.memory.shape import ModelShape
+    from rlreason.rollout.memory import cache_tokens
+
+    overrides = [f"{key}={value}" for key, value in RUN.LARGE.items()]
+    config = load_config(str(SCRIPTS / "gpu_check.yaml"), overrides)
+    job = Job(
+        model=ModelShape(361_000_000, 32, 1024, 1024, 256, 2816, 64),
+        teacher=None,
+        gpu_bytes=80 * GIB,
+        max_len=540,
+        sequences=lambda _: 256,
+        cache_tokens=cache_tokens,
+        bucket_elements=100_000_000,
+    )
+    gib = RUN.gib_that_needs_turns(config, job)
+    assert gib is not None
+    assert 10 < gib < 60
+    tight = plan_memory(config, job._replace(gpu_bytes=int(gib * GIB)))
+    assert tight.engine.sleeps
+    assert tight.overfull is None
+    assert not plan_memory(config, job._replace(gpu_bytes=int((gib + 0.5) * GIB))).engine.sleeps
+
+
+def test_the_whole_flow_runs_on_a_cpu(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "gpu_check", "--cpu", "--steps", "2", "--out", out],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    written = json.loads((out / "check.json").read_text())
+    (measured,) = written["results"]
+    assert measured["steps"] == 2
+    assert measured["mismatch_abs"] < 1e-4
+    assert measured["rollout_tokens_per_s"] > 0
+    assert (out / "check.md").read_text() in done.stdout
