@@ -48,7 +48,7 @@ def test_the_configuration_names_exactly_the_aggregations_that_there_are() -> No
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    # values 1 | 2 4 and a masked token of two sequences, and a third sequence of three tokens that was left out
+    # values 1 | 2 4 and a masked token; a third sequence, of three tokens, was left out
     [
         ("token_mean", (1 + 2 + 4) / 6),
         ("sequence_mean", (1 + 3) / 3),
