@@ -169,7 +169,9 @@ def test_every_call_starts_from_an_empty_prefix_cache(
         engine._engine, "reset_prefix_cache", lambda: events.append("reset") or reset()
     )
     monkeypatch.setattr(
-        engine._engine, "add_request", lambda *request: events.append("add") or add(*request)
+        engine._engine,
+        "add_request",
+        lambda *request, **options: events.append("add") or add(*request, **options),
     )
     drawn = real_parts.problems(2)
     list(engine.evaluate(drawn, samples=2, greedy=False))
