@@ -71,20 +71,24 @@ def learner_memory(
         teacher: Of loss distillation.
         bucket_elements: Gradients that ZeRO collects before it reduces them.
     """
-    count, ranks, stage = model.parameters, config.cluster.learners, zero_stage(config)
-    size = model.bytes_of(config.model.dtype)
-    frozen = count * size if config.algorithm.kl else 0
+    ranks, stage = config.cluster.learners, zero_stage(config)
+    size, lora = model.bytes_of(config.model.dtype), config.learner.lora
+    count = trained = model.parameters
+    if lora is not None:
+        trained = adapter_parameters(lora.rank, model)
+        count += trained
+    frozen = trained * size if config.algorithm.kl else 0  # an adapter's reference is an adapter
     frozen += teacher.parameters * size if teacher else 0
-    share = -(-count // ranks)
-    bucket = min(count, bucket_elements) * size
+    share = -(-trained // ranks)
+    bucket = min(trained, bucket_elements) * size
     if stage == 0:
         return LearnerMemory(
             weights=count * size,
-            optimizer=MOMENTS * count,
+            optimizer=MOMENTS * trained,
             frozen=frozen,
-            gradients=count * size,
+            gradients=trained * size,
             activations=activations(config, model),
-            update=min(count, STAGE0_BUCKET) * size if ranks > 1 else 0,
+            update=min(trained, STAGE0_BUCKET) * size if ranks > 1 else 0,
         )
     if stage == 3:
         live = min(count, STAGE3_LIVE) * size
@@ -98,7 +102,7 @@ def learner_memory(
         )
     # The step flattens this rank's share and, in low precision, makes a float32 copy of it.
     step = (2 * size + (MASTER if size < MASTER else 0)) * share
-    gradients = count * size if stage == 1 else share * size
+    gradients = trained * size if stage == 1 else share * size
     return LearnerMemory(
         weights=count * size,
         optimizer=(MASTER + MOMENTS) * share,
@@ -107,6 +111,12 @@ def learner_memory(
         activations=activations(config, model) + bucket,
         update=max(0, step - gradients) if size < MASTER else step - size * share,
     )
+
+
+def adapter_parameters(rank: int, model: ModelShape) -> int:
+    """A and B of every linear layer of a decoder; with fewer targets there are fewer."""
+    attention = 4 * model.width + 2 * (model.attention_width + model.key_width)
+    return model.layers * rank * (attention + 3 * (model.width + model.inner_width))
 
 
 def activations(config: GrpoConfig, model: ModelShape) -> int:
