@@ -73,10 +73,10 @@ def learner_memory(
     """
     count, size = model.parameters, model.bytes_of(config.model.dtype)
     lora = config.learner.lora
-    frozen = count * size if config.algorithm.kl and not lora else 0
+    trained = adapter_parameters(model, lora.rank) if lora else count
+    frozen = trained * size if config.algorithm.kl else 0  # an adapter's reference is an adapter
     frozen += teacher.parameters * size if teacher else 0
     if lora:
-        trained = adapter_parameters(model, lora.rank)
         memory = _trained_memory(config, model, trained, bucket_elements)
         return memory._replace(weights=memory.weights + count * size, frozen=frozen)
     return _trained_memory(config, model, count, bucket_elements)._replace(frozen=frozen)

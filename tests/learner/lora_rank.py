@@ -22,31 +22,34 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     place = RankPlace(order["rank"], order["ranks"], f"file://{order['meeting']}")
     prepare_process(ClusterSection(threads=1), place)
-    for stage in order["stages"]:
-        out = Path(order["folder"]) / f"zero{stage}"
-        saved = Path(order["load"]) / f"zero{stage}" if "load" in order else None
-        learner = make_learner(
-            saved and saved / "adapter", zero_stage=stage, tokens_per_microbatch=256
-        )
-        if saved:
-            learner.load(saved / "learner")
-        before = learner.digests()
-        norm = 0.0 if saved else learner.update([make_batch(count=5)] * 2, step=0).grad_norm
-        digests = learner.digests()
-        weights = {name: tensor.clone() for name, tensor in learner.named_tensors()}
-        if place.rank == 0:
-            for name in ("learner", "policy"):
-                (out / name).mkdir(parents=True)
-            facts = {"before": before, "after": digests, "grad_norm": norm}
-            (out / "facts.json").write_text(json.dumps(facts))
-            save_file(weights, out / "weights.safetensors")
-        torch.distributed.barrier()
-        learner.save(out / "learner")
-        learner.export_policy(out / "policy")
-        learner.export_adapter(out / "adapter")
-        torch.distributed.barrier()
+    for job in order["jobs"]:
+        for stage in job["stages"]:
+            saved = Path(job["load"]) / f"zero{stage}" if "load" in job else None
+            learn(Path(job["folder"]) / f"zero{stage}", saved, stage, place.rank)
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+
+
+def learn(out: Path, saved: Path | None, stage: int, rank: int) -> None:
+    """Take two updates, or only load what was saved; then save and export."""
+    learner = make_learner(saved and saved / "adapter", zero_stage=stage, tokens_per_microbatch=256)
+    if saved:
+        learner.load(saved / "learner")
+    before = learner.digests()
+    norm = 0.0 if saved else learner.update([make_batch(count=5)] * 2, step=0).grad_norm
+    digests = learner.digests()
+    weights = {name: tensor.clone() for name, tensor in learner.named_tensors()}
+    if rank == 0:
+        for name in ("learner", "policy"):
+            (out / name).mkdir(parents=True)
+        facts = {"before": before, "after": digests, "grad_norm": norm}
+        (out / "facts.json").write_text(json.dumps(facts))
+        save_file(weights, out / "weights.safetensors")
+    torch.distributed.barrier()
+    learner.save(out / "learner")
+    learner.export_policy(out / "policy")
+    learner.export_adapter(out / "adapter")
+    torch.distributed.barrier()
 
 
 if __name__ == "__main__":

@@ -17,15 +17,14 @@ STAGES = [0, 2]
 """Stage 1 shares DeepSpeed's code with 2."""
 
 
-def train(folder: Path, *, ranks: int, **order: Any) -> Path:
-    """What a process per rank leaves; with ``load`` they only load and save again."""
+def run(place: Path, *, ranks: int, jobs: list[dict[str, Any]]) -> None:
+    """Do the jobs, one after the other, in a process per rank."""
     path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    whole = {"stages": STAGES, "ranks": ranks, "folder": str(folder), **order}
-    whole["meeting"] = str(folder.with_name(folder.name + "-meeting"))
+    order = {"ranks": ranks, "meeting": str(place / f"meeting-{ranks}"), "jobs": jobs}
     processes = [
         subprocess.Popen(
-            [sys.executable, HERE / "lora_rank.py", json.dumps(whole | {"rank": rank})],
+            [sys.executable, HERE / "lora_rank.py", json.dumps(order | {"rank": rank})],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -35,7 +34,6 @@ def train(folder: Path, *, ranks: int, **order: Any) -> Path:
     ]
     outputs = [process.communicate(timeout=250)[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * ranks, "\n".join(outputs)
-    return folder
 
 
 def facts(folder: Path, stage: int) -> dict[str, Any]:
@@ -44,9 +42,14 @@ def facts(folder: Path, stage: int) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """One rank's, two ranks', and what one rank holds after loading the latter."""
     place = tmp_path_factory.mktemp("ranks")
-    two = train(place / "two", ranks=2)
-    return train(place / "one", ranks=1), two, train(place / "again", ranks=1, load=str(two))
+    one, two, again = (place / name for name in ("one", "two", "again"))
+    learns = {"stages": STAGES}
+    run(place, ranks=2, jobs=[learns | {"folder": str(two)}])
+    loads = learns | {"folder": str(again), "load": str(two)}
+    run(place, ranks=1, jobs=[learns | {"folder": str(one)}, loads])
+    return one, two, again
 
 
 @pytest.mark.parametrize("stage", STAGES)
