@@ -74,6 +74,9 @@ def changed(config: GrpoConfig, change: Change) -> GrpoConfig:
 
 def single_changes(config: GrpoConfig, job: Job) -> Iterator[Change]:
     """Changes that cost least first: memory for time, then precision, then more GPUs."""
+    colocated = config.cluster.backend == "ray" and config.cluster.layout == "colocated"
+    if config.rollout.lag > 0 and colocated:  # then they could take turns
+        yield {"rollout.lag": 0}
     if not config.model.gradient_checkpointing:
         yield {"model.gradient_checkpointing": True}
     for tokens in _smaller_budgets(config, job):
@@ -86,7 +89,7 @@ def single_changes(config: GrpoConfig, job: Job) -> Iterator[Change]:
         yield {"learner.zero_stage": 3}
     if config.model.dtype == "float32":
         yield {"model.dtype": "bfloat16"}
-    if config.cluster.backend == "ray" and config.cluster.layout == "colocated":
+    if colocated:
         yield {"cluster.layout": "separate"}
     for more in more_ranks(config):
         if fits(config, job, more):
