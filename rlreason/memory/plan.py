@@ -104,14 +104,10 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
     else:
         processes = 2 if config.cluster.backend == "ray" else 1
         outside["CUDA context"] = CONTEXT_BYTES * processes
+        # What works at once cannot take turns; in one process it takes turns anyway.
+        at_once = config.rollout.lag > 0 and config.cluster.backend == "ray"
         columns, cache, sleeps = _colocated(
-            job.gpu_bytes,
-            learner,
-            engine,
-            outside,
-            (least, wanted),
-            # One step ahead, the engine samples while the learner works.
-            may_sleep=config.rollout.lag == 0,
+            job.gpu_bytes, learner, engine, outside, (least, wanted), at_once=at_once
         )
     return MemoryPlan(
         columns=columns,
@@ -134,13 +130,13 @@ def _colocated(
     outside: dict[str, int],
     cache_limits: tuple[int, int],
     *,
-    may_sleep: bool,
+    at_once: bool,
 ) -> tuple[tuple[Column, ...], int, bool]:
     """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
     least, wanted = cache_limits
     together = outside | _learner_parts(learner) | engine
     room = gpu_bytes - sum(together.values())
-    if not may_sleep or room >= max(least, GOOD_CACHE_FRAC * wanted):
+    if at_once or room >= max(least, GOOD_CACHE_FRAC * wanted):
         cache = _between(least, wanted, room)
         return (Column("each GPU", together | {"KV cache": cache}),), cache, False
     sampling = outside | _learner_parts(learner, working=False) | engine

@@ -132,6 +132,18 @@ def test_colocated_parts_that_do_not_fit_together_take_turns() -> None:
     assert "engine sleeps" in memory_text(plan)
 
 
+def test_what_works_at_once_is_refused_where_it_would_have_to_take_turns() -> None:
+    large = {"learner": {"tokens_per_microbatch": 32768}, "rollout": {"lag": 1}}
+    config = recipe(1, **large)
+    plan = plan_memory(config, JOB)
+    assert (plan.engine.sleeps, plan.overfull) == (False, None)  # with a smaller cache
+    less = JOB._replace(gpu_bytes=72 * GIB)
+    assert plan_memory(changed(config, {"rollout.lag": 0}), less).engine.sleeps
+    with pytest.raises(ConfigError, match=r"any of these fits: .*rollout.lag=0"):
+        require_fit(plan_memory(config, less), config, less)
+    assert plan_memory(recipe(3, rollout={"lag": 1}), JOB) == plan_memory(recipe(3), JOB)
+
+
 def proposed(message: str) -> dict[str, Any]:
     return {
         name: json.loads(value) if value in ("true", "false") or value.isdigit() else value
@@ -205,7 +217,7 @@ def test_adapters_train_little_beside_weights_that_stay_whole() -> None:
     memory = learner_memory(config, SEVEN, teacher=None, bucket_elements=0)
     assert memory.weights == 14e9 + 2 * trained
     assert (memory.optimizer, memory.gradients) == (12 * trained, 2 * trained)
-    assert memory.frozen == 0  # the reference is the model below the adapter
+    assert memory.frozen == 2 * trained  # the reference is an adapter as well
     assert plan_memory(config, JOB).overfull is None
 
 
