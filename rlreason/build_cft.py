@@ -131,9 +131,13 @@ def _problems_hash(pools: ByPool) -> str:
 
 def _learner_opener(config: CftConfig, checked: CftPlan) -> OpenLearner:
     def open_learner(policy: Path | None, updates: int) -> Learner:
+        import torch
+
         from rlreason.cluster.inline import prepare_process
 
         prepare_process(config.cluster)
+        # Dropout draws from it; what was trained before in this process must not matter.
+        torch.manual_seed(config.run.seed)
         from rlreason.learner.deepspeed_learner import DeepSpeedLearner
         from rlreason.learner.lora import Adapter
         from rlreason.learner.policy import load_model

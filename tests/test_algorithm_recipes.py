@@ -5,9 +5,16 @@ from typing import Any, get_args
 
 import pytest
 
-from rlreason.config import GrpoConfig
+from rlreason.config import CftConfig, GrpoConfig
 from rlreason.config.algorithm import AdvantageName, AggregationName, LossName
-from rlreason.config_file import RECIPES, load_config, load_sweep, shipped_recipes
+from rlreason.config_file import (
+    RECIPES,
+    load_config,
+    load_run_config,
+    load_sweep,
+    shipped_recipes,
+)
+from rlreason.preflight_cft import as_grpo
 from rlreason.sweep.plan import SweepPlan, make_plan
 
 OWN = ("grpo", "dapo")
@@ -65,6 +72,13 @@ def test_an_algorithm_recipe_says_only_what_makes_it_different() -> None:
     for name in names:
         lines = (RECIPES / name).read_text(encoding="utf-8").splitlines()
         assert len([line for line in lines if not line.startswith("#")]) <= 16
+
+
+def test_critique_fine_tuning_reports_the_likelihood_of_its_texts() -> None:
+    # The surrogate has the same gradient at its first update, and always the value -1.
+    config = load_run_config("cft.yaml")
+    assert isinstance(config, CftConfig)
+    assert as_grpo(config).algorithm.loss == "likelihood"
 
 
 def _has_base(path: Path) -> bool:

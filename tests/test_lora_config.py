@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from rlreason.config import CftConfig, GrpoConfig, LoraSection
 from rlreason.config_file import load_config, load_run_config
 from rlreason.errors import ConfigError
+from rlreason.memory.learner import learner_memory
+from rlreason.memory.shape import model_shape
 from rlreason.models import resolve_model
 from rlreason.preflight_cft import as_grpo
 from rlreason.preflight_lora import check_lora, explicit_targets
@@ -103,6 +105,17 @@ def test_critique_fine_tuning_takes_lora_and_tests_whole_policies() -> None:
     assert as_grpo(config).learner.lora is None
     with pytest.raises(ConfigError, match="nothing is published here"):
         load_run_config("cft.yaml", ["learner.lora={publish: adapter}"])
+
+
+def test_the_memory_plan_counts_what_trains() -> None:
+    shape = model_shape(MODEL)
+    full = learner_memory(load_config("grpo.yaml"), shape, teacher=None, bucket_elements=10**9)
+    lora = learner_memory(grpo({"rank": 4}), shape, teacher=None, bucket_elements=10**9)
+    # Rank 4 beside 3 layers: q, k, v, o of 64 + 64, gate, up, down of 64 + 128.
+    trained = 4 * 3 * (4 * 128 + 3 * 192)
+    assert lora.optimizer == 8 * trained
+    assert lora.gradients == 4 * trained
+    assert lora.weights == full.weights + 4 * trained
 
 
 def test_the_lora_recipe_has_the_problems_of_the_default_run() -> None:

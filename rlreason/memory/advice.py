@@ -82,7 +82,9 @@ def single_changes(config: GrpoConfig, job: Job) -> Iterator[Change]:
         ):
             yield {"learner.tokens_per_microbatch": tokens}
             break
-    if config.cluster.learners > 1 and config.learner.zero_stage < 3:
+    if config.rollout.lag:
+        yield {"rollout.lag": 0}
+    if _may_share(config) and config.cluster.learners > 1 and config.learner.zero_stage < 3:
         yield {"learner.zero_stage": 3}
     if config.model.dtype == "float32":
         yield {"model.dtype": "bfloat16"}
@@ -103,9 +105,14 @@ def more_ranks(config: GrpoConfig) -> Iterator[Change]:
             "cluster.backend": "ray",
             "cluster.learners": count,
             "cluster.engines": config.cluster.engines if separate else count,
-            "learner.zero_stage": 3,
+            "learner.zero_stage": 3 if _may_share(config) else config.learner.zero_stage,
         }
         count *= 2
+
+
+def _may_share(config: GrpoConfig) -> bool:
+    """Whether weights may be shared out over ranks: not under adapters."""
+    return config.learner.lora is None
 
 
 def _smaller_budgets(config: GrpoConfig, job: Job) -> Iterator[int]:

@@ -71,17 +71,36 @@ def learner_memory(
         teacher: Of loss distillation.
         bucket_elements: Gradients that ZeRO collects before it reduces them.
     """
-    count, ranks, stage = model.parameters, config.cluster.learners, zero_stage(config)
-    size = model.bytes_of(config.model.dtype)
-    frozen = count * size if config.algorithm.kl else 0
+    count, size = model.parameters, model.bytes_of(config.model.dtype)
+    lora = config.learner.lora
+    trained = adapter_parameters(model, lora.rank) if lora else count
+    frozen = trained * size if config.algorithm.kl else 0  # an adapter's reference is an adapter
     frozen += teacher.parameters * size if teacher else 0
+    if lora:
+        memory = _trained_memory(config, model, trained, bucket_elements)
+        return memory._replace(weights=memory.weights + count * size, frozen=frozen)
+    return _trained_memory(config, model, count, bucket_elements)._replace(frozen=frozen)
+
+
+def adapter_parameters(model: ModelShape, rank: int) -> int:
+    """Of low-rank adapters beside every linear layer but the head; fewer targets have fewer."""
+    attention = 2 * (model.width + model.attention_width) + 2 * (model.width + model.key_width)
+    return rank * model.layers * (attention + 3 * (model.width + model.inner_width))
+
+
+def _trained_memory(
+    config: GrpoConfig, model: ModelShape, count: int, bucket_elements: int
+) -> LearnerMemory:
+    """Of the ``count`` parameters that are trained, and of the activations."""
+    ranks, stage = config.cluster.learners, zero_stage(config)
+    size = model.bytes_of(config.model.dtype)
     share = -(-count // ranks)
     bucket = min(count, bucket_elements) * size
     if stage == 0:
         return LearnerMemory(
             weights=count * size,
             optimizer=MOMENTS * count,
-            frozen=frozen,
+            frozen=0,
             gradients=count * size,
             activations=activations(config, model),
             update=min(count, STAGE0_BUCKET) * size if ranks > 1 else 0,
@@ -91,7 +110,7 @@ def learner_memory(
         return LearnerMemory(
             weights=share * size,
             optimizer=(MASTER + MOMENTS + size) * share,
-            frozen=frozen,
+            frozen=0,
             gradients=0,
             activations=activations(config, model) + live + bucket,
             update=live + MASTER * share,
@@ -102,7 +121,7 @@ def learner_memory(
     return LearnerMemory(
         weights=count * size,
         optimizer=(MASTER + MOMENTS) * share,
-        frozen=frozen,
+        frozen=0,
         gradients=gradients,
         activations=activations(config, model) + bucket,
         update=max(0, step - gradients) if size < MASTER else step - size * share,

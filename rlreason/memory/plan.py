@@ -105,7 +105,13 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
         processes = 2 if config.cluster.backend == "ray" else 1
         outside["CUDA context"] = CONTEXT_BYTES * processes
         columns, cache, sleeps = _colocated(
-            job.gpu_bytes, learner, engine, outside, (least, wanted)
+            job.gpu_bytes,
+            learner,
+            engine,
+            outside,
+            (least, wanted),
+            # One step ahead, the engine samples while the learner works.
+            may_sleep=config.rollout.lag == 0,
         )
     return MemoryPlan(
         columns=columns,
@@ -127,12 +133,14 @@ def _colocated(
     engine: dict[str, int],
     outside: dict[str, int],
     cache_limits: tuple[int, int],
+    *,
+    may_sleep: bool,
 ) -> tuple[tuple[Column, ...], int, bool]:
     """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
     least, wanted = cache_limits
     together = outside | _learner_parts(learner) | engine
     room = gpu_bytes - sum(together.values())
-    if room >= max(least, GOOD_CACHE_FRAC * wanted):
+    if not may_sleep or room >= max(least, GOOD_CACHE_FRAC * wanted):
         cache = _between(least, wanted, room)
         return (Column("each GPU", together | {"KV cache": cache}),), cache, False
     sampling = outside | _learner_parts(learner, working=False) | engine

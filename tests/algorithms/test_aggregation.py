@@ -48,7 +48,7 @@ def test_the_configuration_names_exactly_the_aggregations_that_there_are() -> No
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    # values 1 | 2 4 of two sequences, and a third sequence of three tokens that was left out
+    # values 1 | 2 4 and a masked token; a third sequence, of three tokens, was left out
     [
         ("token_mean", (1 + 2 + 4) / 6),
         ("sequence_mean", (1 + 3) / 3),
@@ -56,9 +56,10 @@ def test_the_configuration_names_exactly_the_aggregations_that_there_are() -> No
     ],
 )
 def test_by_hand(name: str, expected: float) -> None:
-    values = torch.tensor([1.0, 2.0, 4.0])
-    sequences = Sequences(torch.tensor([0, 1, 1]), 2)
-    assert aggregate(name, values, sequences, Denominators(6, 3)).item() == pytest.approx(expected)
+    values, mask = torch.tensor([1.0, 2.0, 4.0, math.nan]), torch.tensor([True, True, True, False])
+    sequences = Sequences(torch.tensor([0, 1, 1, 1]), 2)
+    got = aggregate(name, values, sequences, Denominators(6, 3), mask)
+    assert got.item() == pytest.approx(expected)
 
 
 def test_a_masked_token_is_in_no_sequence_mean() -> None:

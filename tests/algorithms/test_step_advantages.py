@@ -156,8 +156,8 @@ def scored(*rows: tuple[float, dict[str, float], str]) -> tuple[RolloutGroup, tu
 
 def test_the_table_holds_rewards_costs_parts_and_baselines() -> None:
     pair = scored((1.0, {"a": 0.5}, "ok"), (0.0, {}, "timeout"), (9.0, {"a": -7.0}, "infra"))
-    got = reward_table([pair], parts=("a",), costs=[[0.25, 0.0, 0.0]], baseline=[0.5])
-    assert got.rewards.tolist() == [[0.75, 0.0, 9.0]]
+    got = reward_table([pair], parts=("a",), costs=[[0.1, 0.0, 0.0]], baseline=[0.5])
+    assert got.rewards.tolist() == [[0.9, 0.0, 9.0]]  # to the last digit of a float64
     assert got.counted.tolist() == [[True, True, False]]
     # The timeout takes the lowest known of its group; what a scorer fault left is not known.
     assert got.parts["a"].tolist() == [[0.5, 0.5, -7.0]]
@@ -165,7 +165,9 @@ def test_the_table_holds_rewards_costs_parts_and_baselines() -> None:
     assert got.baseline.tolist() == [0.5]
     for tensor in (got.rewards, got.baseline, *got.parts.values()):
         assert tensor.dtype == torch.float64  # the sums of a step in float32 would lose digits
-    assert reward_table([pair]).baseline is None
+    bare = reward_table([pair])
+    assert bare.baseline is None
+    assert bare.rewards.dtype == torch.float64
 
 
 def test_a_group_that_could_not_be_scored_at_all_has_parts_of_zero() -> None:

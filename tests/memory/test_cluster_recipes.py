@@ -23,7 +23,7 @@ def plan_of(config: GrpoConfig) -> MemoryPlan:
         model=shape_of(QWEN_7B),
         teacher=None,
         gpu_bytes=80 * GIB,
-        max_len=4096 + 1024,
+        max_len=4096 + 2048,
         sequences=lambda recipe: concurrent_sequences(
             recipe.rollout, engines=recipe.cluster.engines
         ),

@@ -195,3 +195,24 @@ def test_the_table_adds_up() -> None:
     total, left = float(rows.pop("all")), float(rows.pop("left"))
     assert sum(map(float, rows.values())) == pytest.approx(total, abs=0.1)
     assert total + left == pytest.approx(80, abs=0.02)
+
+
+def test_adapters_train_little_beside_weights_that_stay_whole() -> None:
+    # Rank 16 beside seven matrices of each of 28 layers: 16 x 28 x (2 x (3584 + 3584) for query
+    # and output, 2 x (3584 + 512) for key and value, 3 x (3584 + 18944) for the MLP).
+    trained = 16 * 28 * (2 * 7168 + 2 * 4096 + 3 * 22528)
+    config = recipe(1, learner={"lora": {"rank": 16}}, algorithm={"kl": 0.01}, cluster={})
+    memory = learner_memory(config, SEVEN, teacher=None, bucket_elements=0)
+    assert memory.weights == 14e9 + 2 * trained
+    assert (memory.optimizer, memory.gradients) == (12 * trained, 2 * trained)
+    assert memory.frozen == 0  # the reference is the model below the adapter
+    assert plan_memory(config, JOB).overfull is None
+
+
+def test_one_step_ahead_nobody_sleeps() -> None:
+    config = recipe(1, learner={"tokens_per_microbatch": 60000}, rollout={"lag": 1})
+    plan = plan_memory(config, JOB)
+    assert not plan.engine.sleeps
+    assert plan.overfull is not None
+    with pytest.raises(ConfigError, match=r"rollout\.lag=0"):
+        require_fit(plan, config, JOB)

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
 from rlreason.rollout.memory import BLOCK_TOKENS, MIN_CONCURRENT
+from rlreason.rollout.requests import RequestMaker
 from rlreason.rollout.vllm_engine import MIN_BATCHED_TOKENS, VllmEngine
 from rlreason.types import Rollout, RolloutGroup
 from rlreason.weights.inline import InlinePublisher
@@ -169,7 +170,9 @@ def test_every_call_starts_from_an_empty_prefix_cache(
         engine._engine, "reset_prefix_cache", lambda: events.append("reset") or reset()
     )
     monkeypatch.setattr(
-        engine._engine, "add_request", lambda *request: events.append("add") or add(*request)
+        engine._engine,
+        "add_request",
+        lambda *request, **more: events.append("add") or add(*request, **more),
     )
     drawn = real_parts.problems(2)
     list(engine.evaluate(drawn, samples=2, greedy=False))
@@ -200,19 +203,22 @@ def learner_logprobs(learner: DeepSpeedLearner, rollout: Rollout) -> torch.Tenso
     return sampled[len(rollout.prompt_ids) - 1 :]
 
 
-def test_a_probe_is_short_sampled_as_for_training_and_another_for_each_version(
-    engine: VllmEngine,
-) -> None:
-    probes = [
-        in_order(engine.probe(real_parts.problems(4), version=version, tokens=6))
-        for version in (3, 3, 4)
-    ]
-    rollouts = [[group.rollouts[0] for group in groups] for groups in probes]
-    assert all(len(rollout.completion_ids) <= 6 for rollout in rollouts[0])
-    assert max(len(rollout.completion_ids) for rollout in rollouts[0]) == 6
-    assert rollouts[0] == rollouts[1]
-    assert rollouts[0] != rollouts[2]
-    for rollout in rollouts[0]:
+def test_a_probe_is_short_and_sampled_as_for_training(engine: VllmEngine) -> None:
+    groups = in_order(engine.probe(real_parts.problems(4), version=3, tokens=6))
+    rollouts = [group.rollouts[0] for group in groups]
+    assert [len(group.rollouts) for group in groups] == [1] * 4
+    assert [len(rollout.completion_ids) for rollout in rollouts] == [6] * 4
+    for rollout in rollouts:
         expected = forward_logprobs(rollout, temperature=0.8)
         got = torch.tensor(rollout.rollout_logprobs)
         torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
+
+
+def test_no_two_versions_are_probed_with_the_same_random_numbers() -> None:
+    make = RequestMaker(real_parts.CONFIG)
+    seeds = [
+        request.seed
+        for version in (3, 4)
+        for request in make.probe(real_parts.problems(4), version=version, tokens=6)
+    ]
+    assert len(set(seeds)) == 8
