@@ -7,6 +7,7 @@ process, killed or not. A cluster that others started listens where they let it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import shutil
@@ -17,10 +18,13 @@ from typing import Any, NamedTuple
 
 from rlreason.cluster.guard import guarded
 from rlreason.config import ClusterSection
-from rlreason.errors import ConfigError
+from rlreason.errors import ConfigError, TrainingStopped
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory beside the weights: batches and groups on their way."""
+
+STARTS = 3
+"""How often to try to start Ray."""
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -75,15 +79,37 @@ def _ray() -> Any:
     return ray
 
 
+@functools.cache
+def _own_token() -> str:
+    """One for the life of the process: Ray reads it once, and a lost rank opens a new cluster."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[None]:
     # Sockets and logs in a folder that nobody else may enter; short, as a socket's path must be.
     folder = tempfile.mkdtemp(prefix="rlr-")
-    token = secrets.token_hex(32)
+    token = _own_token()
     hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
     os.environ["RAY_AUTH_TOKEN"] = token
     try:
         with guarded(token):
+            _start(ray, section, weight_bytes, folder)
+            yield
+            ray.shutdown()
+    finally:
+        ray.shutdown()
+        for name, value in hidden.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(ray: Any, section: ClusterSection, weight_bytes: int, folder: str) -> None:
+    """Start Ray; a machine under load gets a second chance, as Ray itself waits only 30 s."""
+    for left in reversed(range(STARTS)):
+        try:
             ray.init(
                 address="local",
                 num_cpus=max(len(os.sched_getaffinity(0)), section.learners + section.engines),
@@ -95,15 +121,17 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
-            yield
+        except Exception as error:  # Ray raises this class itself
+            if "timed out during startup" not in str(error):
+                raise
             ray.shutdown()
-    finally:
-        ray.shutdown()
-        for name, value in hidden.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-        shutil.rmtree(folder, ignore_errors=True)
+            if not left:
+                raise TrainingStopped(
+                    f"Ray did not start {STARTS} times, 30 s each: {error} Nothing is lost; try "
+                    "again when the machine has less to do"
+                ) from error
+        else:
+            return
 
 
 def bundles(

@@ -40,6 +40,8 @@ def cluster() -> Iterator[tuple[Any, Any]]:
     before = dict(os.environ)
     path = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    with open_cluster(section, weight_bytes=1):
+        pass  # a lost rank closes the cluster, and opens another in the same process
     with open_cluster(section, weight_bytes=1) as ray:
         yield ray, reserve(ray, section)
     os.environ.clear()
