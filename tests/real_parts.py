@@ -36,6 +36,8 @@ CONFIG = GrpoConfig.model_validate(
     }
 )
 
+_ENGINES: list[VllmEngine] = []
+
 
 def encoder() -> PromptEncoder:
     return PromptEncoder(AutoTokenizer.from_pretrained(MODEL), PromptSection())
@@ -46,12 +48,18 @@ def problems(count: int, digits: int = 3) -> list[Problem]:
     return read_problems(source, "add3", needs_answer=True, max_prompt_chars=100)
 
 
+def kept(engine: VllmEngine) -> VllmEngine:
+    """Keep an engine to the end: it takes the process group of later learners with it."""
+    _ENGINES.append(engine)
+    return engine
+
+
 def start_engine() -> VllmEngine:
     prepare_process(ClusterSection(threads=1))
     codec = encoder()
     eos = codec.tokenizer.eos_token_id
     start = EngineStart(path=MODEL, version=0, max_len=96, eos_ids=(eos,), threads=1)
-    return VllmEngine(CONFIG, codec, start)
+    return kept(VllmEngine(CONFIG, codec, start))
 
 
 def start_learner(**options: Any) -> DeepSpeedLearner:

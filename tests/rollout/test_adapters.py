@@ -41,7 +41,7 @@ def engine() -> VllmEngine:
         threads=1,
         lora=explicit_targets(LORA, MODEL),
     )
-    return VllmEngine(real_parts.CONFIG, codec, start)
+    return real_parts.kept(VllmEngine(real_parts.CONFIG, codec, start))
 
 
 @pytest.fixture(autouse=True)
