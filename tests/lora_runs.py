@@ -1,7 +1,6 @@
 """Whole runs with LoRA in a process of their own, started by tests/test_lora_runs.py.
 
-One runs straight, another is broken off twice and goes on. vLLM's engines take the process group
-with them when they go, so no other test may share this process.
+One runs straight, another is broken off twice and goes on.
 """
 
 import sys
@@ -10,9 +9,11 @@ from pathlib import Path
 from rlreason import faults
 from rlreason.build import open_run
 from rlreason.config import GrpoConfig
+from rlreason.protocols import RolloutEngine
 from rlreason.trainer import train
 
 STEPS = 5
+ENGINES: list[RolloutEngine] = []
 
 
 def config(folder: Path, publish: str) -> GrpoConfig:
@@ -45,6 +46,7 @@ def config(folder: Path, publish: str) -> GrpoConfig:
 
 def run(folder: Path, publish: str = "adapter") -> Path:
     with open_run(config(folder, publish)) as opened:
+        ENGINES.append(opened.engine)  # to the end: one that goes takes the process group along
         train(opened)
     return folder / "lora"
 
