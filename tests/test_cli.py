@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -55,13 +53,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def preflight(config: GrpoConfig) -> Any:
         noted.append(("preflight", config.run.name))
-        return SimpleNamespace(render=lambda config: f"plan of {config.run.name}")
+        return SimpleNamespace(render=lambda config: f"plan of {config.run.name}", memory_job=None)
 
-    @contextmanager
-    def open_run(config: GrpoConfig, *, fresh: bool) -> Iterator[str]:
-        noted.append(("open", config.run.name, fresh))
-        yield "the run"
-        noted.append("close")
+    def train_to_the_end(config: GrpoConfig, *, fresh: bool) -> None:
+        noted.append(("train", config.run.name, fresh))
 
     def write_report(folder: Path, step: int | None = None) -> Path:
         noted.append(("report", str(folder), step))
@@ -74,8 +69,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Evaluation.from_json(evaluation(checkpoint or 7))
 
     fake("rlreason.preflight", preflight=preflight)
-    fake("rlreason.build", open_run=open_run, evaluate_checkpoint=evaluate_checkpoint)
-    fake("rlreason.trainer", train=lambda run: noted.append(("train", run)))
+    fake("rlreason.build", evaluate_checkpoint=evaluate_checkpoint)
+    fake("rlreason.restarting", train_to_the_end=train_to_the_end)
     fake(
         "rlreason.report",
         write_report=write_report,
@@ -97,14 +92,12 @@ def make_run(name: str, *versions: int) -> Path:
     return folder
 
 
-def test_train_opens_trains_closes_and_reports(calls: list[Any]) -> None:
+def test_train_trains_and_reports(calls: list[Any]) -> None:
     make_run("trial", 0, 20, 40)
     result = rlreason("train", "grpo.yaml", "run.name=trial", "--fresh")
     assert result.exit_code == 0, result.output
     assert calls == [
-        ("open", "trial", True),
-        ("train", "the run"),
-        "close",
+        ("train", "trial", True),
         ("report", "runs/trial", None),
     ]
     assert "version 0 -> 40" in result.stdout
@@ -114,7 +107,7 @@ def test_train_opens_trains_closes_and_reports(calls: list[Any]) -> None:
 def test_train_resumes_unless_fresh_is_asked_for(calls: list[Any]) -> None:
     make_run("quickstart")
     assert rlreason("train", "grpo.yaml").exit_code == 0
-    assert calls[0] == ("open", "quickstart", False)
+    assert calls[0] == ("train", "quickstart", False)
 
 
 def test_a_dry_run_prints_config_and_plan_and_builds_nothing(calls: list[Any]) -> None:
@@ -139,10 +132,10 @@ def test_a_dry_run_prints_config_and_plan_and_builds_nothing(calls: list[Any]) -
 def test_a_deliberate_error_is_its_message_and_an_exit_code(
     calls: list[Any], monkeypatch: pytest.MonkeyPatch, error: type[Exception], code: int
 ) -> None:
-    def refuse(run: Any) -> None:
+    def refuse(config: GrpoConfig, *, fresh: bool) -> None:
         raise error("step 3: this and that")
 
-    monkeypatch.setattr(sys.modules["rlreason.trainer"], "train", refuse)
+    monkeypatch.setattr(sys.modules["rlreason.restarting"], "train_to_the_end", refuse)
     result = rlreason("train", "grpo.yaml")
     assert result.exit_code == code
     assert result.stderr == "step 3: this and that\n"
@@ -153,15 +146,17 @@ def test_a_deliberate_error_is_its_message_and_an_exit_code(
 def test_the_exit_code_of_a_signal_is_the_trainers(
     calls: list[Any], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    def stop(run: Any) -> None:
+    def stop(config: GrpoConfig, *, fresh: bool) -> None:
         raise SystemExit(code)
 
-    monkeypatch.setattr(sys.modules["rlreason.trainer"], "train", stop)
+    monkeypatch.setattr(sys.modules["rlreason.restarting"], "train_to_the_end", stop)
     assert rlreason("train", "grpo.yaml").exit_code == code
 
 
 def test_an_error_of_ours_is_not_hidden(calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["rlreason.trainer"], "train", lambda run: [][0])
+    monkeypatch.setattr(
+        sys.modules["rlreason.restarting"], "train_to_the_end", lambda *_, **__: [][0]
+    )
     assert isinstance(rlreason("train", "grpo.yaml").exception, IndexError)
 
 
