@@ -19,13 +19,10 @@ WRONG = r"\boxed{522}"
 TRUE = r"It is \boxed{632}." "\nConclusion: wrong [END]"
 
 
-def test_every_item_of_a_bad_day_is_accounted_for_and_no_file_holds_the_key(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(VARIABLE, KEY)
-    caplog.set_level(logging.DEBUG)
+def bad_day() -> list[list[Response]]:
+    """For each request the answers to its attempts, in order."""
     echo = f"The header was {KEY}.\nConclusion: wrong [END]"
-    days: list[list[Response]] = [
+    return [
         [chat(TRUE)],
         [Response(429, "", {"Retry-After": "0"}), chat(TRUE)],
         [Response(500, KEY), Response(200, chat(TRUE).body[:30]), chat(TRUE)],
@@ -39,6 +36,14 @@ def test_every_item_of_a_bad_day_is_accounted_for_and_no_file_holds_the_key(
         [chat(echo)],
         [Response(400, f"no {KEY}")],
     ]
+
+
+def test_every_item_of_a_bad_day_is_accounted_for_and_no_file_holds_the_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    caplog.set_level(logging.DEBUG)
+    days = bad_day()
     texts = [f"{number}: {WRONG}" for number in range(len(days))]
     candidates = [candidate(text, False, sample=n) for n, text in enumerate(texts)]
 
