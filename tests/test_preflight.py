@@ -51,7 +51,8 @@ class Train(Protocol):
 @pytest.fixture(scope="module")
 def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
     """Has imported what a check of a recipe may import."""
-    process = WarmProcess(tmp_path_factory.mktemp("light"), ["transformers", "rlreason.preflight"])
+    imported = ["rlreason.cli", "rlreason.restarting", "transformers.generation.utils"]
+    process = WarmProcess(tmp_path_factory.mktemp("light"), imported)
     yield process
     process.close()
 

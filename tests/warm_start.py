@@ -7,6 +7,7 @@ own. tests/test_real_runs.py compares runs that were started here with one start
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -132,6 +133,8 @@ def become(order: dict[str, Any]) -> None:
         os.dup2(source, target)
     os.environ |= order["environment"]
     os.chdir(order["cwd"])
+    # Called last of all: triton complains of what is never freed, because it is frozen.
+    atexit.register(os.dup2, nothing, 2)
     first, *rest = order["arguments"]
     if first == "-m":
         sys.path[0] = order["cwd"]
@@ -152,7 +155,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         __import__(name)
     gc.collect()
-    gc.freeze()  # or each collection in a fork walks, and copies, all that was imported
+    gc.freeze()  # or each collection in a fork, and its end, walks and copies all of it
     become(serve())
 
 
