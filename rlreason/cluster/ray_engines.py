@@ -132,7 +132,7 @@ class EngineFleet:
         self._deaths, self._load = deaths, load
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
-        self._is_closed = False
+        self._is_closed = self._must_sleep = False
         self._seats = [start(index) for index in range(plan.engines)]
 
     def await_start(self) -> None:
@@ -177,6 +177,7 @@ class EngineFleet:
         Raises:
             StalePolicyError: If an engine reports another version afterwards.
         """
+        self._must_sleep = False
         self._weights, self.policy_version = (version, buckets), version
         for seat in self._seats:
             self._order_load(seat)
@@ -185,8 +186,9 @@ class EngineFleet:
 
     def sleep(self) -> None:
         """Have every engine give its GPU back until it is next asked for something."""
+        self._must_sleep = True
         for seat in self._seats:
-            seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+            self._order_sleep(seat)
         while any(seat.count for seat in self._seats):
             list(self._answers(None))
 
@@ -201,7 +203,11 @@ class EngineFleet:
         version, buckets = self._weights
         seat.order("publish", self._plan.deadlines.publish_s, self._load, version, *buckets)
 
+    def _order_sleep(self, seat: EngineSeat) -> None:
+        seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+
     def _run(self, requests: Sequence[Any]) -> Iterator[RolloutGroup]:
+        self._must_sleep = False
         dispatch = Dispatch(
             [request.samples for request in requests],
             engines=len(self._seats),
@@ -264,6 +270,8 @@ class EngineFleet:
         if self._weights is not None:
             self._order_load(seat)
         seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
+        if self._must_sleep:  # or it would be awake beside a learner that needs the GPU
+            self._order_sleep(seat)
 
 
 class FleetPublisher:

@@ -25,13 +25,23 @@ class FakeEngine:
         self.policy_version = 0
         self._folder, self._waiting = folder, []
         self._child = subprocess.Popen(["sleep", "600"]).pid
+        self._is_awake(True)
+
+    def _is_awake(self, awake: bool) -> None:
+        """Leaves a file for the test to see."""
+        file = self._folder / f"awake {os.getpid()}"
+        file.touch() if awake else file.unlink(missing_ok=True)
 
     @property
     def is_busy(self) -> bool:
         return bool(self._waiting)
 
     def begin(self) -> None:
+        self._is_awake(True)
         self._waiting.clear()
+
+    def sleep(self) -> None:
+        self._is_awake(False)
 
     def add(self, tickets: Sequence[tuple[int, Any]]) -> None:
         self._waiting += tickets

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -178,6 +179,20 @@ def test_an_engine_that_did_not_take_the_weights_is_told(start_fleet: Callable[.
     fleet.load_buckets([], version=12)
     with pytest.raises(StalePolicyError, match=r"engine \d reports policy version 12 after.* 13"):
         fleet.load_buckets([], version=13)
+
+
+def test_the_replacement_of_an_engine_that_died_asleep_sleeps_too(
+    start_fleet: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet = start_fleet()
+    fleet.load_buckets([], version=3)
+    dead, _ = processes(list(fleet.generate([problem("a")], step=3)))["a"]
+    fleet.sleep()
+    os.kill(dead, signal.SIGKILL)
+    fleet.sleep()  # a second forward of the learner, before anything is sampled
+    assert not list(tmp_path.glob("awake *"))
+    [group] = fleet.generate([problem("b")], step=3)
+    assert group.rollouts[0].policy_version == 3
 
 
 def test_answers_of_an_abandoned_phase_are_dropped(start_fleet: Callable[..., Any]) -> None:
