@@ -18,7 +18,6 @@ from rlreason.cluster.ray_learner import RankedLearner, make_ranks
 from rlreason.cluster.ray_seat import EngineSeat
 from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
 from rlreason.config import ClusterSection
-from rlreason.errors import ConfigError
 from rlreason.memory.shape import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 from rlreason.turns import TurnTakingLearner
@@ -46,11 +45,6 @@ def start_ray(
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
     places = reserve(ray, section, tensor_parallel=plan.config.rollout.tensor_parallel)
-    if section.weight_sync != "shared_memory" and not places.rank_gpus:
-        raise ConfigError(
-            f"cluster.weight_sync = {section.weight_sync} moves weights between GPUs, and this "
-            "cluster has none; take weight_sync: shared_memory"
-        )
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [

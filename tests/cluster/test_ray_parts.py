@@ -65,8 +65,10 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
         made = member.make(ray_fakes.make_engine, tmp_path)
         return EngineSeat(member, made, start_s=DEADLINES.start_s)
 
-    def start(*, at_once: int = 100, deaths: Deaths | None = None) -> EngineFleet:
-        plan = FleetPlan(engines=2, at_once=at_once, fixed=False, deadlines=DEADLINES)
+    def start(
+        *, at_once: int = 100, deaths: Deaths | None = None, replaces: bool = True
+    ) -> EngineFleet:
+        plan = FleetPlan(2, at_once, fixed=False, deadlines=DEADLINES, replaces=replaces)
         fleet = EngineFleet(
             ray,
             seat,
@@ -242,3 +244,44 @@ def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
 def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match=r"rank \d raises"):
         start_ranks(raises_at=0).update([], step=0)
+
+
+@pytest.fixture
+def publish(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any]
+) -> Callable[[int], Any]:
+    """Publish from ranks that send past the driver; the engines that were sent to."""
+    from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
+
+    fleet, learner = start_fleet(replaces=False), start_ranks()
+    engines = RemoteEngines(fleet.handles, processes_each=1)
+    learner.meet_engines(ray_fakes.SendingRank, engines)
+    publisher = TransferPublisher(learner, fleet)
+
+    def publish(version: int) -> Any:
+        publisher.publish(version)
+        return fleet
+
+    return publish
+
+
+def test_what_ranks_send_is_asked_for_at_every_engine(publish: Callable[[int], Any]) -> None:
+    groups = list(publish(7).generate([problem(str(i)) for i in range(6)], step=7))
+    assert len(set(processes(groups).values())) == 2
+    assert {rollout.policy_version for group in groups for rollout in group.rollouts} == {7}
+    with pytest.raises(StalePolicyError, match="reports policy version 7 after version 13"):
+        publish(13)
+
+
+def test_an_engine_lost_in_a_transfer_takes_the_learner_with_it(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="an engine died while weights came"):
+        publish(14)
+
+
+def test_an_engine_that_weights_are_sent_to_is_not_replaced_alone(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="weights are sent to all engines together"):
+        list(publish(3).generate([problem("deadly", deaths=1)], step=3))

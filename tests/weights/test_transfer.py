@@ -139,7 +139,9 @@ def test_a_dead_engine_is_told_from_one_that_refuses(monkeypatch: pytest.MonkeyP
 
         return get
 
-    engines = RemoteEngines([remote(SimpleNamespace(start_transfer=lambda: None))], processes_each=1)
+    engines = RemoteEngines(
+        [remote(SimpleNamespace(start_transfer=lambda: None))], processes_each=1
+    )
     monkeypatch.setattr("ray.get", get_from(ray.exceptions.ActorDiedError()))
     with pytest.raises(LearnerLostError, match="died while weights came"):
         engines.start_weight_update()
