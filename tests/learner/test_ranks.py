@@ -25,7 +25,7 @@ RESUMED = [0, 3]
 
 def work(folder: Path, *, ranks: int, jobs: dict[str, dict[str, Any]]) -> Path:
     """Have a process per rank do ``jobs``; the folder with a folder of results for each."""
-    path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "algorithms", TESTS / "weights", HERE)))
+    path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "algorithms", HERE)))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     usual = {"kind": "update", "stages": STAGES, "budget": 256, "updates": 1, "count": 5}
     usual["sends"] = False
