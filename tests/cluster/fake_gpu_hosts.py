@@ -1,4 +1,4 @@
-"""The product's ranks and engines on CPUs that pass for GPUs, as far as a transfer looks at them."""
+"""The product's ranks and engines on CPUs that pass for GPUs where a transfer looks at them."""
 
 from __future__ import annotations
 
