@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,8 +51,9 @@ def cluster() -> Iterator[tuple[Any, Any]]:
 
 @pytest.fixture
 def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan
+    from rlreason.cluster.ray_engines import EngineFleet, FleetPlan
     from rlreason.cluster.ray_host import Member
+    from rlreason.cluster.ray_seat import EngineSeat
     from rlreason.rollout.requests import RequestMaker
 
     ray, places = cluster
@@ -63,8 +65,10 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
         made = member.make(ray_fakes.make_engine, tmp_path)
         return EngineSeat(member, made, start_s=DEADLINES.start_s)
 
-    def start(*, at_once: int = 100, deaths: Deaths | None = None) -> EngineFleet:
-        plan = FleetPlan(engines=2, at_once=at_once, fixed=False, deadlines=DEADLINES)
+    def start(
+        *, at_once: int = 100, deaths: Deaths | None = None, replaces: bool = True
+    ) -> EngineFleet:
+        plan = FleetPlan(2, at_once, fixed=False, deadlines=DEADLINES, replaces=replaces)
         fleet = EngineFleet(
             ray,
             seat,
@@ -75,7 +79,7 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
             load=ray_fakes.load,
         )
         fleets.append(fleet)
-        fleet.await_start()
+        fleet.await_answers()
         return fleet
 
     yield start
@@ -180,6 +184,20 @@ def test_an_engine_that_did_not_take_the_weights_is_told(start_fleet: Callable[.
         fleet.load_buckets([], version=13)
 
 
+def test_the_replacement_of_an_engine_that_died_asleep_sleeps_too(
+    start_fleet: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet = start_fleet()
+    fleet.load_buckets([], version=3)
+    dead, _ = processes(list(fleet.generate([problem("a")], step=3)))["a"]
+    fleet.sleep()
+    os.kill(dead, signal.SIGKILL)
+    fleet.sleep()  # a second forward of the learner, before anything is sampled
+    assert not list(tmp_path.glob("awake *"))
+    [group] = fleet.generate([problem("b")], step=3)
+    assert group.rollouts[0].policy_version == 3
+
+
 def test_answers_of_an_abandoned_phase_are_dropped(start_fleet: Callable[..., Any]) -> None:
     fleet = start_fleet(at_once=2)
     abandoned = fleet.generate([problem(f"old {i}") for i in range(40)], step=0)
@@ -226,3 +244,44 @@ def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
 def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match=r"rank \d raises"):
         start_ranks(raises_at=0).update([], step=0)
+
+
+@pytest.fixture
+def publish(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any]
+) -> Callable[[int], Any]:
+    """Publish from ranks that send past the driver; the engines that were sent to."""
+    from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
+
+    fleet, learner = start_fleet(replaces=False), start_ranks()
+    engines = RemoteEngines(fleet.handles, processes_each=1)
+    learner.meet_engines(ray_fakes.SendingRank, engines)
+    publisher = TransferPublisher(learner, fleet)
+
+    def publish(version: int) -> Any:
+        publisher.publish(version)
+        return fleet
+
+    return publish
+
+
+def test_what_ranks_send_is_asked_for_at_every_engine(publish: Callable[[int], Any]) -> None:
+    groups = list(publish(7).generate([problem(str(i)) for i in range(6)], step=7))
+    assert len(set(processes(groups).values())) == 2
+    assert {rollout.policy_version for group in groups for rollout in group.rollouts} == {7}
+    with pytest.raises(StalePolicyError, match="reports policy version 7 after version 13"):
+        publish(13)
+
+
+def test_an_engine_lost_in_a_transfer_takes_the_learner_with_it(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="an engine died while weights came"):
+        publish(14)
+
+
+def test_an_engine_that_weights_are_sent_to_is_not_replaced_alone(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="weights are sent to all engines together"):
+        list(publish(3).generate([problem("deadly", deaths=1)], step=3))
