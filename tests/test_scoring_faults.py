@@ -40,8 +40,8 @@ def test_a_bomb_scores_the_floor_and_harms_no_neighbour(bomb: str, outcome: str)
 
 def test_a_thousand_mixed_completions_keep_their_order() -> None:
     chance = random.Random(0)
-    bombs = chance.choices(["hang", "exit", "segfault", "raise x", "eat 10", "kill_self"], k=60)
-    completions = [f"score {i / 1000}" for i in range(940)] + bombs
+    bombs = chance.choices(["hang", "exit", "segfault", "raise x", "eat 10", "kill_self"], k=30)
+    completions = [f"score {i / 1000}" for i in range(970)] + bombs
     chance.shuffle(completions)
     groups = [group(*completions[i : i + 8], slot=i) for i in range(0, 1000, 8)]
     with scorer(workers=2, time_limit_s=0.3) as pair:
@@ -51,7 +51,7 @@ def test_a_thousand_mixed_completions_keep_their_order() -> None:
         good = completion.startswith("score")
         expected = (float(completion.split()[1]), "ok") if good else (-1.0, BOMBS[completion])
         assert (score.value, score.outcome) == expected, completion
-    assert Counter(score.outcome for score in scores)["ok"] == 940
+    assert Counter(score.outcome for score in scores)["ok"] == 970
 
 
 def test_a_good_completion_behind_more_bombs_than_workers_waits_for_one_limit_only() -> None:
