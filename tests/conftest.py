@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from warm_start import WarmProcess
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray reads these once, when vLLM or rlreason imports it, whichever test comes first.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 settings.register_profile("rlreason", deadline=None, derandomize=True)
 settings.load_profile("rlreason")
 
