@@ -45,6 +45,7 @@ class Host:
     def __init__(self, log: str) -> None:
         """Say everything to the file ``log`` from here on."""
         self._part: Any = None
+        self._beside: Any = None
         if os.getpgrp() != os.getpid():
             os.setpgrp()
         Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +75,14 @@ class Host:
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(part, *args)``."""
         return function(self._part, *args)
+
+    def make_beside(self, factory: Callable[..., Any], *args: Any) -> None:
+        """Hold ``factory(part, *args)`` as well."""
+        self._beside = factory(self._part, *args)
+
+    def run_beside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(what make_beside made, *args)``."""
+        return function(self._beside, *args)
 
     def stream(self, function: Callable[..., Iterator[Any]], *args: Any) -> Iterator[Any]:
         """The values of ``function(part, *args)``, each an object of its own."""
@@ -114,6 +123,14 @@ class Member:
     def make(self, factory: Callable[..., Any], *args: Any) -> Any:
         """Order it to hold ``factory(*args)``; the reference that says when it does."""
         return self.handle.make.remote(factory, *args)
+
+    def make_beside(self, factory: Callable[..., Any], *args: Any) -> Any:
+        """Order it to hold ``factory(part, *args)`` beside its part."""
+        return self.handle.make_beside.remote(factory, *args)
+
+    def call_beside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Order ``function(what is beside, *args)``; the reference to its result."""
+        return self.handle.run_beside.remote(function, *args)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Order ``function(part, *args)``; the reference to its result."""

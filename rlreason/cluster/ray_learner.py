@@ -95,6 +95,25 @@ class RankedLearner:
         self._gather(finished)
         return list(streams[0])
 
+    def meet_engines(self, factory: Callable[..., Any], *args: Any) -> None:
+        """Have every rank hold the sender ``factory(learner, *args)``."""
+        refs = [(member, member.make_beside(factory, *args)) for member in self._members]
+        self._gather(refs, phase="start", seconds=self._deadlines.start_s)
+
+    def send(self, version: int) -> None:
+        """Have every rank do its part in sending the current weights."""
+        send = methodcaller("send", version)
+        refs = [(member, member.call_beside(send)) for member in self._members]
+        self._gather(refs, phase="publish", seconds=self._deadlines.publish_s)
+
+    def free_port(self) -> tuple[str, int]:
+        """Address of rank 0, and a port that was free there just now."""
+        place = self._members[0].locate(self._deadlines.start_s)
+        port = self._ray.get(
+            self._members[0].handle.free_port.remote(), timeout=self._deadlines.start_s
+        )
+        return place.address, port
+
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """What engines are given; see protocols.Learner."""
         return self._unpack(self._ray.get(ref) for ref in self.weight_buckets())
@@ -132,11 +151,18 @@ class RankedLearner:
     def _all(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         return self._gather([(member, member.call(function, *args)) for member in self._members])
 
-    def _gather(self, refs: Sequence[tuple[Member, Any]]) -> list[Any]:
-        deadlines = self._deadlines
-        seconds = deadlines.learn_s if self._is_warm else max(deadlines.start_s, deadlines.learn_s)
+    def _gather(
+        self,
+        refs: Sequence[tuple[Member, Any]],
+        *,
+        phase: str = "learn",
+        seconds: float | None = None,
+    ) -> list[Any]:
+        if seconds is None:
+            limits = self._deadlines
+            seconds = limits.learn_s if self._is_warm else max(limits.start_s, limits.learn_s)
         try:
-            return gather(self._ray, refs, seconds, "learn")
+            return gather(self._ray, refs, seconds, phase)
         except LostError as error:
             self.kill()  # the others wait for it in a collective
             raise LearnerLostError(str(error)) from None

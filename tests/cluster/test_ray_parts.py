@@ -51,8 +51,9 @@ def cluster() -> Iterator[tuple[Any, Any]]:
 
 @pytest.fixture
 def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan
+    from rlreason.cluster.ray_engines import EngineFleet, FleetPlan
     from rlreason.cluster.ray_host import Member
+    from rlreason.cluster.ray_seat import EngineSeat
     from rlreason.rollout.requests import RequestMaker
 
     ray, places = cluster
@@ -76,7 +77,7 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
             load=ray_fakes.load,
         )
         fleets.append(fleet)
-        fleet.await_start()
+        fleet.await_answers()
         return fleet
 
     yield start
