@@ -105,6 +105,12 @@ class FakeRank:
         return [(float(sequence), float(self.rank)) for sequence in sequences]
 
 
+def linger(rank: FakeRank, folder: Path) -> None:
+    """Work until the test has seen enough."""
+    while not (folder / "enough").exists():
+        time.sleep(0.01)
+
+
 def make_engine(folder: Path) -> FakeEngine:
     return FakeEngine(folder)
 

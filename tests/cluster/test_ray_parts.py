@@ -242,3 +242,29 @@ def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
 def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match=r"rank \d raises"):
         start_ranks(raises_at=0).update([], step=0)
+
+
+def test_what_took_an_engine_and_a_rank_is_the_loss_of_the_learner(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    deaths = Deaths()
+    fleet, learner = start_fleet(deaths=deaths), start_ranks()
+    fleet.before_replacing = learner.refuse_loss
+    os.kill(learner.update([], step=0), signal.SIGKILL)
+    with pytest.raises(LearnerLostError, match=r"rank 0 died \(looked at\).*and engine \d died"):
+        list(fleet.generate([problem("deadly", deaths=9)], step=0))
+    # No time is lost on another engine: all will start again.
+    assert (tmp_path / "asked").read_text().splitlines() == ["deadly"]
+
+
+def test_a_rank_that_is_busy_is_not_lost(
+    start_ranks: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlreason.cluster import ray_learner
+
+    learner = start_ranks()
+    busy = learner._members[0].call(ray_fakes.linger, tmp_path)
+    monkeypatch.setattr(ray_learner, "LOOK_S", 0.2)
+    learner.refuse_loss("engine 0 died")
+    (tmp_path / "enough").touch()
+    learner._members[0].result(busy, 10, "busy")
