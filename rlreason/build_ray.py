@@ -18,7 +18,6 @@ from rlreason.cluster.ray_learner import RankedLearner, make_ranks
 from rlreason.cluster.ray_seat import EngineSeat
 from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
 from rlreason.config import ClusterSection
-from rlreason.errors import ConfigError
 from rlreason.memory.shape import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 from rlreason.turns import TurnTakingLearner
@@ -48,11 +47,6 @@ def start_ray(
     cut = plan.config.rollout.tensor_parallel
     places = reserve(ray, section, tensor_parallel=cut, had_gpus=deaths.had_gpus)
     deaths.had_gpus = places.rank_gpus > 0
-    if section.weight_sync != "shared_memory" and not places.rank_gpus:
-        raise ConfigError(
-            f"cluster.weight_sync = {section.weight_sync} moves weights between GPUs, and this "
-            "cluster has none; take weight_sync: shared_memory"
-        )
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [

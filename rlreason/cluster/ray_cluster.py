@@ -150,8 +150,14 @@ def bundles(
     ``tensor_parallel`` GPUs of one node.
 
     Raises:
-        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several.
+        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several; or
+            weights are to go from GPU to GPU where there is none.
     """
+    if section.weight_sync != "shared_memory" and not gpus:
+        raise ConfigError(
+            f"cluster.weight_sync = {section.weight_sync} moves weights between GPUs, and this "
+            "cluster has none; take weight_sync: shared_memory"
+        )
     colocated = section.layout == "colocated"
     if colocated and gpus and (section.learners != section.engines or tensor_parallel > 1):
         raise ConfigError(

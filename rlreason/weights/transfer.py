@@ -107,10 +107,10 @@ def _terms(
     weight_sync: str, rank: int, source: LearnerWeights, meeting: Meeting | None
 ) -> IPCTrainerInitInfo | NCCLTrainerInitInfo:
     """What both halves must agree on."""
+    # vLLM's buffer has a fixed size, and is to hold the largest tensor whole.
+    sizes = [math.prod(meta.shape) * meta.dtype.itemsize for meta in source.metadata()]
+    buffer_bytes = max(BUFFER_BYTES, *sizes)
     if weight_sync == "cuda_ipc":
-        # vLLM's buffer has a fixed size, and must hold the largest tensor whole.
-        sizes = [math.prod(meta.shape) * meta.dtype.itemsize for meta in source.metadata()]
-        buffer_bytes = max(BUFFER_BYTES, *sizes)
         return IPCTrainerInitInfo(rank=rank, packed=True, packed_buffer_size_bytes=buffer_bytes)
     assert meeting is not None, "nccl has a meeting"
     return NCCLTrainerInitInfo(
@@ -118,5 +118,5 @@ def _terms(
         master_address=meeting.address,
         master_port=meeting.port,
         world_size=meeting.processes,
-        packed_buffer_size_bytes=BUFFER_BYTES,
+        packed_buffer_size_bytes=buffer_bytes,
     )

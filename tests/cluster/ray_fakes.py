@@ -18,6 +18,21 @@ def problem(name: str, **metadata: Any) -> Problem:
     return Problem(id=name, pool="fake", prompt=name, answer="", metadata=metadata)
 
 
+def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
+    """Problem -> process that answered it, and that one's child."""
+    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
+    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
+
+
+def await_death(*gone: int) -> None:
+    from process_tree import is_alive  # in the test; the fakes' own processes have no such module
+
+    deadline = time.monotonic() + 10
+    while any(map(is_alive, gone)):
+        assert time.monotonic() < deadline, gone
+        time.sleep(0.02)
+
+
 class FakeEngine:
     """Answers one request a call with its process, its version and its child's process."""
 
@@ -76,12 +91,42 @@ class FakeEngine:
         if seen <= told.get("hangs", 0):
             os.kill(os.getpid(), signal.SIGSTOP)
 
+    def join_transfer(self, info: dict[str, int]) -> None:
+        self._place = info["rank_offset"]
+
+    def start_transfer(self) -> None:
+        self._receives = True
+
+    def receive(self, info: dict[str, bool]) -> None:
+        assert self._receives
+        if info["deadly"] and self._place == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def finish_transfer(self, version: int) -> None:
+        load(self, version)
+
 
 def load(engine: FakeEngine, version: int, *buckets: Any) -> int:
     """A publication of nothing but its version; version 13 is lost on the way."""
     if version != 13:
         engine.policy_version = version
     return engine.policy_version
+
+
+class SendingRank:
+    """Keeps ``WeightSender``'s interface: the handshake of a transfer, and no weights."""
+
+    def __init__(self, rank: FakeRank, engines: Any) -> None:
+        self._sends, self._engines = rank.rank == 0, engines
+        if self._sends:
+            engines.init_weight_transfer_engine({"rank_offset": 1})
+
+    def send(self, version: int) -> None:
+        self._engines.version = version
+        if self._sends:
+            self._engines.start_weight_update()
+            self._engines.update_weights({"deadly": version == 14})
+            self._engines.finish_weight_update()
 
 
 class FakeRank:

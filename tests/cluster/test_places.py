@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from rlreason.cluster import ray_cluster
 from rlreason.cluster.ray_cluster import bundles, reserve
@@ -60,3 +61,34 @@ def test_a_run_that_lost_its_only_gpu_node_waits_for_another_one(
     impatient = section(2, 2).model_copy(update={"deadlines": DeadlineSection(start_s=1e-9)})
     with pytest.raises(ConfigError, match="need 2 GPUs where the cluster has 0"):
         reserve(cluster(cpus), impatient, had_gpus=True)
+
+
+@pytest.mark.parametrize(
+    ("weight_sync", "layout", "works"),
+    [
+        ("shared_memory", "colocated", True),
+        ("shared_memory", "separate", True),
+        ("cuda_ipc", "colocated", True),
+        ("cuda_ipc", "separate", False),
+        ("nccl", "separate", True),
+        ("nccl", "colocated", False),
+    ],
+)
+def test_weights_go_from_gpu_to_gpu_where_the_layout_has_a_way(
+    weight_sync: str, layout: str, works: bool
+) -> None:
+    fields = {"backend": "ray", "weight_sync": weight_sync, "layout": layout}
+    if not works:
+        with pytest.raises(ValidationError, match="take weight_sync: shared_memory"):
+            ClusterSection(**fields)
+        return
+    asked = ClusterSection(**fields)
+    assert bundles(asked, gpus=True)[0]
+    if weight_sync != "shared_memory":
+        with pytest.raises(ConfigError, match="this cluster has none"):
+            bundles(asked, gpus=False)
+
+
+def test_inline_the_engine_reads_weights_in_place() -> None:
+    with pytest.raises(ValidationError, match="needs backend: ray"):
+        ClusterSection(weight_sync="cuda_ipc")

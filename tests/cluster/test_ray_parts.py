@@ -3,20 +3,18 @@
 import importlib.util
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray_fakes
 from process_tree import LOOPBACK, descendants, is_alive, listeners
-from ray_fakes import problem
+from ray_fakes import await_death, problem, processes
 
 from rlreason.cluster.deaths import Deaths
 from rlreason.config import ClusterSection, DeadlineSection, GrpoConfig
 from rlreason.errors import LearnerLostError, PluginError, StalePolicyError, TrainingStopped
-from rlreason.types import RolloutGroup
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs the ray extra"
@@ -65,8 +63,10 @@ def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
         made = member.make(ray_fakes.make_engine, tmp_path)
         return EngineSeat(member, made, start_s=DEADLINES.start_s)
 
-    def start(*, at_once: int = 100, deaths: Deaths | None = None) -> EngineFleet:
-        plan = FleetPlan(engines=2, at_once=at_once, fixed=False, deadlines=DEADLINES)
+    def start(
+        *, at_once: int = 100, deaths: Deaths | None = None, replaces: bool = True
+    ) -> EngineFleet:
+        plan = FleetPlan(2, at_once, fixed=False, deadlines=DEADLINES, replaces=replaces)
         fleet = EngineFleet(
             ray,
             seat,
@@ -109,19 +109,6 @@ def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[.
     yield start
     for learner in started:
         learner.kill()
-
-
-def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
-    """Problem -> process that answered it, and that one's child."""
-    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
-    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
-
-
-def await_death(*gone: int) -> None:
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, gone)):
-        assert time.monotonic() < deadline, gone
-        time.sleep(0.02)
 
 
 def test_all_are_answered_and_an_engine_that_drains_early_gets_what_waits(
@@ -268,3 +255,44 @@ def test_a_rank_that_is_busy_is_not_lost(
     learner.refuse_loss("engine 0 died")
     (tmp_path / "enough").touch()
     learner._members[0].result(busy, 10, "busy")
+
+
+@pytest.fixture
+def publish(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any]
+) -> Callable[[int], Any]:
+    """Publish from ranks that send past the driver; the engines that were sent to."""
+    from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
+
+    fleet, learner = start_fleet(replaces=False), start_ranks()
+    engines = RemoteEngines(fleet.handles, processes_each=1)
+    learner.meet_engines(ray_fakes.SendingRank, engines)
+    publisher = TransferPublisher(learner, fleet)
+
+    def publish(version: int) -> Any:
+        publisher.publish(version)
+        return fleet
+
+    return publish
+
+
+def test_what_ranks_send_is_asked_for_at_every_engine(publish: Callable[[int], Any]) -> None:
+    groups = list(publish(7).generate([problem(str(i)) for i in range(6)], step=7))
+    assert len(set(processes(groups).values())) == 2
+    assert {rollout.policy_version for group in groups for rollout in group.rollouts} == {7}
+    with pytest.raises(StalePolicyError, match="reports policy version 7 after version 13"):
+        publish(13)
+
+
+def test_an_engine_lost_in_a_transfer_takes_the_learner_with_it(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="an engine died while weights came"):
+        publish(14)
+
+
+def test_an_engine_that_weights_are_sent_to_is_not_replaced_alone(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="weights are sent to all engines together"):
+        list(publish(3).generate([problem("deadly", deaths=1)], step=3))

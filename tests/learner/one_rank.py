@@ -16,6 +16,7 @@ os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 import torch
 from safetensors.torch import save_file
+from sending_rank import send_both_ways
 from test_deepspeed_learner import make_batch, make_learner
 from test_objectives import CASES, make_groups, with_drift
 
@@ -65,6 +66,8 @@ def update_once(job: dict[str, Any], rank: int, stage: int, out: Path) -> None:
         (out / "policy").mkdir(parents=True)
     learner.save(out / "learner")
     learner.export_policy(out / "policy")
+    if job["sends"]:
+        send_both_ways(learner, out)
     if rank == 0:
         save_file(weights, out / "weights.safetensors")
         facts = {"before": before, "after": digests} | proof

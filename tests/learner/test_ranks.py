@@ -17,16 +17,18 @@ from test_objectives import CASES, make_groups, plain_gradients
 from rlreason.config import AlgorithmSection
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
+TESTS = HERE.parent
+ROOT = TESTS.parent
 STAGES = [0, 1, 2, 3]
 RESUMED = [0, 3]
 
 
 def work(folder: Path, *, ranks: int, jobs: dict[str, dict[str, Any]]) -> Path:
     """Have a process per rank do ``jobs``; the folder with a folder of results for each."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "algorithms", HERE)))
+    path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "algorithms", HERE)))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     usual = {"kind": "update", "stages": STAGES, "budget": 256, "updates": 1, "count": 5}
+    usual["sends"] = False
     listed = [usual | job | {"folder": str(folder / name)} for name, job in jobs.items()]
     order = {"ranks": ranks, "meeting": str(folder / "meeting"), "jobs": listed}
     processes = [
@@ -73,7 +75,7 @@ def two(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "trained": {},
         "gradients": {"kind": "gradients", "budget": 50},
         "scarce": {"budget": 1, "stages": [3]},
-        "twice": {"updates": 2, "count": 1, "stages": [3]},
+        "twice": {"updates": 2, "count": 1, "stages": [3], "sends": True},
         "loaded one": load | {"load": str(one / "trained")},
         "loaded two": load | {"load": str(folder / "trained")},
     }
@@ -134,6 +136,14 @@ def test_the_cases_are_every_loss_and_aggregation() -> None:
     for name, left_out in (("loss", {"distillation"}), ("aggregation", set())):
         known = set(fields[name].annotation.__args__)
         assert {getattr(options, name) for options in CASES.values()} == known - left_out
+
+
+@pytest.mark.parametrize("weight_sync", ["cuda_ipc", "nccl"])
+def test_weights_spread_over_ranks_are_sent_whole(two: Path, weight_sync: str) -> None:
+    gathered = load_file(two / "twice" / "zero3" / "weights.safetensors")
+    sent = load_file(two / "twice" / "zero3" / f"{weight_sync}.safetensors")
+    assert sent.keys() == gathered.keys()
+    assert all(torch.equal(sent[name], gathered[name]) for name in gathered)
 
 
 def test_ranks_without_rows_take_part_and_add_nothing(one: Path, two: Path) -> None:
