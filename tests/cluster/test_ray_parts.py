@@ -234,8 +234,7 @@ def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., An
 def test_what_took_an_engine_and_a_rank_is_the_loss_of_the_learner(
     start_fleet: Callable[..., Any], start_ranks: Callable[..., Any], tmp_path: Path
 ) -> None:
-    deaths = Deaths()
-    fleet, learner = start_fleet(deaths=deaths), start_ranks()
+    fleet, learner = start_fleet(), start_ranks()
     fleet.before_replacing = learner.refuse_loss
     os.kill(learner.update([], step=0), signal.SIGKILL)
     with pytest.raises(LearnerLostError, match=r"rank 0 died \(looked at\).*and engine \d died"):
