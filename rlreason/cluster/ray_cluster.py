@@ -100,7 +100,7 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
     hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
     os.environ["RAY_AUTH_TOKEN"] = token
     try:
-        with guarded(token):
+        with guarded(token, folder):
             _start(ray, section, weight_bytes, folder)
             yield
             ray.shutdown()
