@@ -44,7 +44,9 @@ def start_ray(
     shape = model_shape(plan.model)
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
-    places = reserve(ray, section, tensor_parallel=plan.config.rollout.tensor_parallel)
+    cut = plan.config.rollout.tensor_parallel
+    places = reserve(ray, section, tensor_parallel=cut, had_gpus=deaths.had_gpus)
+    deaths.had_gpus = places.rank_gpus > 0
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [
@@ -55,6 +57,7 @@ def start_ray(
         ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
     )
     stack.callback(learner.kill)
+    fleet.before_replacing = learner.refuse_loss  # a lost node takes both
     meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
     make_ranks(
         ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines

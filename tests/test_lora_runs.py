@@ -46,11 +46,32 @@ def test_a_run_broken_off_twice_ends_with_the_same_bits(runs: Path) -> None:
     }
 
 
-def test_a_run_learns_and_adapters_are_all_that_changed(runs: Path) -> None:
-    lines = (runs / "straight" / "lora" / "evaluations.jsonl").read_text().splitlines()
+def greedy(runs: Path, name: str) -> tuple[float, float]:
+    """Before and after."""
+    lines = (runs / name / "lora" / "evaluations.jsonl").read_text().splitlines()
     first, last = (json.loads(line)["overall"]["greedy"]["mean"] for line in lines)
+    return first, last
+
+
+def test_a_run_learns_and_adapters_are_all_that_changed(runs: Path) -> None:
+    first, last = greedy(runs, "straight")
     assert last > first
     shipped = load_file(resolve_model("tiny-arithmetic") / "model.safetensors")
     policy = load_file(checkpoint(runs, "straight") / "policy" / "model.safetensors")
     changed = {name for name, weight in policy.items() if not torch.equal(weight, shipped[name])}
     assert changed == {name for name in shipped if "_proj" in name}
+
+
+def test_one_step_behind_each_merged_version_is_proved_before_it_is_sampled_from(
+    runs: Path,
+) -> None:
+    lines = (runs / "behind" / "lora" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["policy_version"] for row in rows] == [0, 0, 1, 2, 3]
+    *gaps, last = [row["ahead"]["sampler_gap"] for row in rows]
+    # The adapter has moved each version by far more than engine and learner differ on it.
+    assert max(gaps) < 1e-5
+    assert last is None
+    assert max(row["mismatch_kl"] for row in rows) > 1e-3
+    before, after = greedy(runs, "behind")
+    assert after > before

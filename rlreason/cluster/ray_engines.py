@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.dispatch import Dispatch
-from rlreason.cluster.ray_host import LostError
+from rlreason.cluster.ray_host import LostError, end
 from rlreason.cluster.ray_seat import REPORT_S, EngineSeat
 from rlreason.config import DeadlineSection
 from rlreason.errors import LearnerLostError, StalePolicyError, TrainingStopped
@@ -70,6 +70,8 @@ class EngineFleet:
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
         self._is_closed = self._must_sleep = False
+        self.before_replacing: Callable[[str], None] | None = None
+        """Told why an engine is lost; may raise, if more than an engine is."""
         self._seats = [start(index) for index in range(plan.engines)]
 
     def await_answers(self) -> None:
@@ -146,8 +148,7 @@ class EngineFleet:
     def close(self) -> None:
         """End all engines; none is started again, though a thread may still be sampling."""
         self._is_closed = True
-        for seat in self._seats:
-            seat.member.kill()
+        end(self._ray, [seat.member for seat in self._seats])
 
     def _order_load(self, seat: EngineSeat) -> None:
         assert self._weights is not None, "called after a publication"
@@ -213,10 +214,13 @@ class EngineFleet:
         """Kill the engine and whatever it started; a new one gets the current version first."""
         if self._is_closed:
             raise TrainingStopped(f"the engines were closed while they sampled: {reason}")
-        self._seats[index].member.kill()
+        if self.before_replacing is not None:
+            self.before_replacing(reason)
+        lost = self._seats[index].member
+        lost.kill()
         if not self._plan.replaces:
             raise LearnerLostError(f"{reason}; weights are sent to all engines together")
-        self._deaths.add(reason)
+        self._deaths.add(reason, lost_node=lost.lost_node)
         if dispatch is not None:
             dispatch.lost(index)
         self._seats[index] = seat = self._start(index)

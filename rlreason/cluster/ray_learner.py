@@ -10,10 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from rlreason.cluster.ray_host import LostError, Member, gather
+from rlreason.cluster.ray_host import LostError, Member, end, gather
 from rlreason.config import DeadlineSection
 from rlreason.errors import LearnerLostError
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
+
+LOOK_S = 3.0
+"""How long a rank may take to show that it is there."""
 
 
 class RankedLearner:
@@ -143,10 +146,26 @@ class RankedLearner:
         digests: dict[str, str] = self._all(methodcaller("digests"))[0]
         return digests
 
+    def refuse_loss(self, hint: str) -> None:
+        """Look whether every rank is there, as ``hint`` says that something else is not.
+
+        One that is too busy to answer is taken to be there.
+
+        Raises:
+            LearnerLostError: If one is lost.
+        """
+        owners = {member.ping(): member for member in self._members}
+        ready, _ = self._ray.wait(list(owners), num_returns=len(owners), timeout=LOOK_S)
+        try:
+            for ref in ready:
+                owners[ref].result(ref, LOOK_S, "looked at")
+        except LostError as error:
+            self.kill()
+            raise LearnerLostError(f"{error}, and {hint}") from None
+
     def kill(self) -> None:
         """End all ranks."""
-        for member in self._members:
-            member.kill()
+        end(self._ray, self._members)
 
     def _all(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         return self._gather([(member, member.call(function, *args)) for member in self._members])
@@ -194,8 +213,7 @@ def make_ranks(
         ]
         gather(ray, refs, deadlines.start_s, "start")
     except LostError as error:
-        for member in members:
-            member.kill()
+        end(ray, members)
         raise LearnerLostError(str(error)) from None
 
 

@@ -10,12 +10,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlreason.config import DeadlineSection
 from rlreason.errors import PluginError
 from rlreason.types import Problem, Rollout, RolloutGroup
+
+DEADLINES = DeadlineSection(start_s=100, sample_s=60, learn_s=60, publish_s=60)
+IMPATIENT = DEADLINES.model_copy(update={"sample_s": 4, "learn_s": 5})
+"""Where somebody hangs; on busy cores the healthy would be too slow for it."""
 
 
 def problem(name: str, **metadata: Any) -> Problem:
     return Problem(id=name, pool="fake", prompt=name, answer="", metadata=metadata)
+
+
+def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
+    """Problem -> process that answered it, and that one's child."""
+    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
+    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
+
+
+def await_death(*gone: int) -> None:
+    from process_tree import is_alive  # in the test; the fakes' own processes have no such module
+
+    deadline = time.monotonic() + 60
+    while any(map(is_alive, gone)):
+        assert time.monotonic() < deadline, gone
+        time.sleep(0.02)
 
 
 class FakeEngine:
@@ -133,6 +153,12 @@ class FakeRank:
 
     def reference_logprobs(self, sequences: Sequence[float]) -> list[tuple[float, ...]]:
         return [(float(sequence), float(self.rank)) for sequence in sequences]
+
+
+def linger(rank: FakeRank, folder: Path) -> None:
+    """Work until the test has seen enough."""
+    while not (folder / "enough").exists():
+        time.sleep(0.01)
 
 
 def make_engine(folder: Path) -> FakeEngine:

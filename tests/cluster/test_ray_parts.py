@@ -3,134 +3,21 @@
 import importlib.util
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray_fakes
 from process_tree import LOOPBACK, descendants, is_alive, listeners
-from ray_fakes import problem
+from ray_fakes import IMPATIENT, await_death, problem, processes
 
 from rlreason.cluster.deaths import Deaths
-from rlreason.config import ClusterSection, DeadlineSection, GrpoConfig
 from rlreason.errors import LearnerLostError, PluginError, StalePolicyError, TrainingStopped
-from rlreason.types import RolloutGroup
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs the ray extra"
 )
-ROOT = Path(__file__).parents[2]
-DEADLINES = DeadlineSection(start_s=100, sample_s=60, learn_s=60, publish_s=60)
-IMPATIENT = DEADLINES.model_copy(update={"sample_s": 4, "learn_s": 5})
-"""Where somebody hangs; on busy cores the healthy would be too slow for it."""
-CONFIG = GrpoConfig.model_validate(
-    {
-        "model": {"path": "unused"},
-        "pools": [{"name": "fake", "source": "unused", "reward": "unused:Unused"}],
-        "rollout": {"group_size": 2},
-    }
-)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Any, Any]]:
-    """The connected module, and the places of two ranks and two engines."""
-    from rlreason.cluster.ray_cluster import open_cluster, reserve
-
-    section = ClusterSection(backend="ray", learners=2, engines=2, deadlines=DEADLINES)
-    before = dict(os.environ)
-    path = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    with open_cluster(section, weight_bytes=1):
-        pass  # a lost rank closes the cluster, and opens another in the same process
-    with open_cluster(section, weight_bytes=1) as ray:
-        yield ray, reserve(ray, section)
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_engines import EngineFleet, FleetPlan
-    from rlreason.cluster.ray_host import Member
-    from rlreason.cluster.ray_seat import EngineSeat
-    from rlreason.rollout.requests import RequestMaker
-
-    ray, places = cluster
-    fleets = []
-
-    def seat(index: int) -> EngineSeat:
-        bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, gpus=0, logs=tmp_path)
-        made = member.make(ray_fakes.make_engine, tmp_path)
-        return EngineSeat(member, made, start_s=DEADLINES.start_s)
-
-    def start(
-        *,
-        at_once: int = 100,
-        deaths: Deaths | None = None,
-        replaces: bool = True,
-        deadlines: DeadlineSection = DEADLINES,
-    ) -> EngineFleet:
-        plan = FleetPlan(2, at_once, fixed=False, deadlines=deadlines, replaces=replaces)
-        fleet = EngineFleet(
-            ray,
-            seat,
-            RequestMaker(CONFIG),
-            plan,
-            version=0,
-            deaths=deaths or Deaths(),
-            load=ray_fakes.load,
-        )
-        fleets.append(fleet)
-        fleet.await_answers()
-        return fleet
-
-    yield start
-    for fleet in fleets:
-        fleet.close()
-
-
-@pytest.fixture
-def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_host import Member
-    from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-
-    ray, places = cluster
-    started = []
-
-    def start(**told: int) -> RankedLearner:
-        members = [
-            Member(ray, f"learner rank {rank}", places, bundle, gpus=0, logs=tmp_path)
-            for rank, bundle in enumerate(places.rank_bundles)
-        ]
-        deadlines = IMPATIENT if "hangs_at" in told else DEADLINES
-        learner = RankedLearner(ray, members, deadlines=deadlines, pack=ray_fakes.pack, unpack=list)
-        started.append(learner)
-        where = str(tmp_path)
-        make_ranks(
-            ray, members, ray_fakes.make_rank, told, meeting_folder=where, deadlines=deadlines
-        )
-        return learner
-
-    yield start
-    for learner in started:
-        learner.kill()
-
-
-def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
-    """Problem -> process that answered it, and that one's child."""
-    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
-    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
-
-
-def await_death(*gone: int) -> None:
-    deadline = time.monotonic() + 60
-    while any(map(is_alive, gone)):
-        assert time.monotonic() < deadline, gone
-        time.sleep(0.02)
 
 
 def test_all_are_answered_and_an_engine_that_drains_early_gets_what_waits(
@@ -251,6 +138,31 @@ def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
 def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match=r"rank \d raises"):
         start_ranks(raises_at=0).update([], step=0)
+
+
+def test_what_took_an_engine_and_a_rank_is_the_loss_of_the_learner(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet, learner = start_fleet(), start_ranks()
+    fleet.before_replacing = learner.refuse_loss
+    os.kill(learner.update([], step=0), signal.SIGKILL)
+    with pytest.raises(LearnerLostError, match=r"rank 0 died \(looked at\).*and engine \d died"):
+        list(fleet.generate([problem("deadly", deaths=9)], step=0))
+    # No time is lost on another engine: all will start again.
+    assert (tmp_path / "asked").read_text().splitlines() == ["deadly"]
+
+
+def test_a_rank_that_is_busy_is_not_lost(
+    start_ranks: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlreason.cluster import ray_learner
+
+    learner = start_ranks()
+    busy = learner._members[0].call(ray_fakes.linger, tmp_path)
+    monkeypatch.setattr(ray_learner, "LOOK_S", 0.2)
+    learner.refuse_loss("engine 0 died")
+    (tmp_path / "enough").touch()
+    learner._members[0].result(busy, 10, "busy")
 
 
 @pytest.fixture
