@@ -4,9 +4,6 @@ Broken off by an exception where other tests kill: what is on the disk then is w
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import torch
 from lora_runs import STEPS
 from safetensors.torch import load_file
+from warm_start import WarmProcess
 
 from rlreason.models import resolve_model
 
@@ -21,18 +19,12 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(tmp_path_factory: pytest.TempPathFactory, warm: WarmProcess) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    done = subprocess.run(
-        [sys.executable, HERE / "lora_runs.py", folder],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(HERE.parent), str(HERE)))},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "broken off in publish 1" in done.stdout
-    assert "broken off in learn 3" in done.stdout
+    code, output = warm.run(HERE / "lora_runs.py", folder)
+    assert code == 0, output[-3000:]
+    assert "broken off in publish 1" in output
+    assert "broken off in learn 3" in output
     return folder
 
 

@@ -10,8 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rlreason.config import DeadlineSection
 from rlreason.errors import PluginError
 from rlreason.types import Problem, Rollout, RolloutGroup
+
+DEADLINES = DeadlineSection(start_s=100, sample_s=60, learn_s=60, publish_s=60)
+IMPATIENT = DEADLINES.model_copy(update={"sample_s": 4, "learn_s": 5})
+"""Where somebody hangs; on busy cores the healthy would be too slow for it."""
 
 
 def problem(name: str, **metadata: Any) -> Problem:
@@ -27,7 +32,7 @@ def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
 def await_death(*gone: int) -> None:
     from process_tree import is_alive  # in the test; the fakes' own processes have no such module
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(is_alive, gone)):
         assert time.monotonic() < deadline, gone
         time.sleep(0.02)

@@ -3,112 +3,21 @@
 import importlib.util
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray_fakes
 from process_tree import LOOPBACK, descendants, is_alive, listeners
-from ray_fakes import await_death, problem, processes
+from ray_fakes import IMPATIENT, await_death, problem, processes
 
 from rlreason.cluster.deaths import Deaths
-from rlreason.config import ClusterSection, DeadlineSection, GrpoConfig
 from rlreason.errors import LearnerLostError, PluginError, StalePolicyError, TrainingStopped
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs the ray extra"
 )
-ROOT = Path(__file__).parents[2]
-DEADLINES = DeadlineSection(start_s=100, sample_s=4, learn_s=5, publish_s=50)
-CONFIG = GrpoConfig.model_validate(
-    {
-        "model": {"path": "unused"},
-        "pools": [{"name": "fake", "source": "unused", "reward": "unused:Unused"}],
-        "rollout": {"group_size": 2},
-    }
-)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Any, Any]]:
-    """The connected module, and the places of two ranks and two engines."""
-    from rlreason.cluster.ray_cluster import open_cluster, reserve
-
-    section = ClusterSection(backend="ray", learners=2, engines=2, deadlines=DEADLINES)
-    before = dict(os.environ)
-    path = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    with open_cluster(section, weight_bytes=1):
-        pass  # a lost rank closes the cluster, and opens another in the same process
-    with open_cluster(section, weight_bytes=1) as ray:
-        yield ray, reserve(ray, section)
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_engines import EngineFleet, FleetPlan
-    from rlreason.cluster.ray_host import Member
-    from rlreason.cluster.ray_seat import EngineSeat
-    from rlreason.rollout.requests import RequestMaker
-
-    ray, places = cluster
-    fleets = []
-
-    def seat(index: int) -> EngineSeat:
-        bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, gpus=0, logs=tmp_path)
-        made = member.make(ray_fakes.make_engine, tmp_path)
-        return EngineSeat(member, made, start_s=DEADLINES.start_s)
-
-    def start(
-        *, at_once: int = 100, deaths: Deaths | None = None, replaces: bool = True
-    ) -> EngineFleet:
-        plan = FleetPlan(2, at_once, fixed=False, deadlines=DEADLINES, replaces=replaces)
-        fleet = EngineFleet(
-            ray,
-            seat,
-            RequestMaker(CONFIG),
-            plan,
-            version=0,
-            deaths=deaths or Deaths(),
-            load=ray_fakes.load,
-        )
-        fleets.append(fleet)
-        fleet.await_answers()
-        return fleet
-
-    yield start
-    for fleet in fleets:
-        fleet.close()
-
-
-@pytest.fixture
-def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_host import Member
-    from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-
-    ray, places = cluster
-    started = []
-
-    def start(**told: int) -> RankedLearner:
-        members = [
-            Member(ray, f"learner rank {rank}", places, bundle, gpus=0, logs=tmp_path)
-            for rank, bundle in enumerate(places.rank_bundles)
-        ]
-        learner = RankedLearner(ray, members, deadlines=DEADLINES, pack=ray_fakes.pack, unpack=list)
-        started.append(learner)
-        where = str(tmp_path)
-        make_ranks(
-            ray, members, ray_fakes.make_rank, told, meeting_folder=where, deadlines=DEADLINES
-        )
-        return learner
-
-    yield start
-    for learner in started:
-        learner.kill()
 
 
 def test_all_are_answered_and_an_engine_that_drains_early_gets_what_waits(
@@ -149,7 +58,7 @@ def test_a_killed_engine_is_replaced_and_its_requests_are_asked_for_once_more(
 def test_a_hung_engine_is_killed_with_its_child_and_replaced(
     start_fleet: Callable[..., Any],
 ) -> None:
-    fleet = start_fleet()
+    fleet = start_fleet(deadlines=IMPATIENT)
     before = processes(list(fleet.generate([problem("a"), problem("b")], step=0)))
     groups = list(fleet.generate([problem("stuck", hangs=1), problem("fine")], step=1))
     assert sorted(group.problem.id for group in groups) == ["fine", "stuck"]

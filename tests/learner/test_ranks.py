@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +10,28 @@ import torch
 from safetensors.torch import load_file
 from test_deepspeed_learner import relative_gap
 from test_objectives import CASES, make_groups, plain_gradients
+from warm_start import WarmProcess
 
 from rlreason.config import AlgorithmSection
 
 HERE = Path(__file__).parent
-TESTS = HERE.parent
-ROOT = TESTS.parent
 STAGES = [0, 1, 2, 3]
 RESUMED = [0, 3]
 
 
-def work(folder: Path, *, ranks: int, jobs: dict[str, dict[str, Any]]) -> Path:
+def work(warm: WarmProcess, folder: Path, *, ranks: int, jobs: dict[str, dict[str, Any]]) -> Path:
     """Have a process per rank do ``jobs``; the folder with a folder of results for each."""
-    path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "algorithms", HERE)))
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     usual = {"kind": "update", "stages": STAGES, "budget": 256, "updates": 1, "count": 5}
     usual["sends"] = False
     listed = [usual | job | {"folder": str(folder / name)} for name, job in jobs.items()]
     order = {"ranks": ranks, "meeting": str(folder / "meeting"), "jobs": listed}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, HERE / "one_rank.py", json.dumps(order | {"rank": rank})],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    started = [
+        warm.start(HERE / "one_rank.py", json.dumps(order | {"rank": rank}))
         for rank in range(ranks)
     ]
-    try:
-        outputs = [process.communicate(timeout=200)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * ranks, "\n".join(outputs)
+    for rank in started:
+        code, output = rank.finish()
+        assert code == 0, output
     return folder
 
 
@@ -62,13 +47,13 @@ def gap(left: Path, right: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(warm: WarmProcess, tmp_path_factory: pytest.TempPathFactory) -> Path:
     jobs = {"trained": {}, "twice": {"updates": 2, "count": 1, "stages": [0]}}
-    return work(tmp_path_factory.mktemp("one"), ranks=1, jobs=jobs)
+    return work(warm, tmp_path_factory.mktemp("one"), ranks=1, jobs=jobs)
 
 
 @pytest.fixture(scope="module")
-def two(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two(warm: WarmProcess, one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     load = {"stages": RESUMED}
     jobs = {
@@ -79,16 +64,18 @@ def two(one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "loaded one": load | {"load": str(one / "trained")},
         "loaded two": load | {"load": str(folder / "trained")},
     }
-    return work(folder, ranks=2, jobs=jobs)
+    return work(warm, folder, ranks=2, jobs=jobs)
 
 
 @pytest.fixture(scope="module")
-def one_again(one: Path, two: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_again(
+    warm: WarmProcess, one: Path, two: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     jobs = {
         "loaded one": {"stages": RESUMED, "load": str(one / "trained")},
         "loaded two": {"stages": RESUMED, "load": str(two / "trained")},
     }
-    return work(tmp_path_factory.mktemp("again"), ranks=1, jobs=jobs)
+    return work(warm, tmp_path_factory.mktemp("again"), ranks=1, jobs=jobs)
 
 
 @pytest.mark.parametrize("stage", STAGES)
