@@ -100,6 +100,7 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
             Column("each learner GPU", outside | _learner_parts(learner)),
             Column("each engine GPU", outside | engine | {"KV cache": cache}),
         )
+        start = Column("each learner GPU, starting", outside | _whole_weights(learner))
         sleeps = False
     else:
         processes = 2 if config.cluster.backend == "ray" else 1
@@ -109,6 +110,10 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
         columns, cache, sleeps = _colocated(
             job.gpu_bytes, learner, engine, outside, (least, wanted), at_once=at_once
         )
+        beside = outside | engine | {"KV cache": cache}
+        start = Column("each GPU, starting", beside | _whole_weights(learner))
+    if start.total > max(column.total for column in columns):
+        columns = (start, *columns)
     return MemoryPlan(
         columns=columns,
         gpu_bytes=job.gpu_bytes,
@@ -135,12 +140,13 @@ def _colocated(
     """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
     least, wanted = cache_limits
     together = outside | _learner_parts(learner) | engine
-    room = gpu_bytes - sum(together.values())
+    starting = sum((outside | _whole_weights(learner) | engine).values())
+    room = gpu_bytes - max(starting, sum(together.values()))
     if at_once or room >= max(least, GOOD_CACHE_FRAC * wanted):
         cache = _between(least, wanted, room)
         return (Column("each GPU", together | {"KV cache": cache}),), cache, False
     sampling = outside | _learner_parts(learner, working=False) | engine
-    cache = _between(least, wanted, gpu_bytes - sum(sampling.values()))
+    cache = _between(least, wanted, gpu_bytes - max(starting, sum(sampling.values())))
     columns = (
         Column("each GPU, sampling", sampling | {"KV cache": cache}),
         Column(
@@ -167,6 +173,11 @@ def _learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str,
             "activations or update": learner.working - learner.gradients,
         }
     return {name: size for name, size in parts.items() if size}
+
+
+def _whole_weights(learner: LearnerMemory) -> dict[str, int]:
+    """A learner before ZeRO has divided its weights; engines start at the same time."""
+    return {"learner weights, whole": learner.start}
 
 
 def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
