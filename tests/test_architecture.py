@@ -19,19 +19,10 @@ ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
 COMPOSERS = {
-    "build",
-    "build_cft",
-    "build_parts",
-    "build_ray",
-    "build_sweep",
-    "build_writers",
-    "preflight",
-    "preflight_cft",
-    "preflight_memory",
-    "doctor_trial",
-    "restarting",
-    "writer_process",
-}
+    "build", "build_cft", "build_parts", "build_ray", "build_sweep", "build_writers",
+    "preflight", "preflight_cft", "preflight_memory", "preflight_stages",
+    "doctor_trial", "restarting", "writer_process",
+}  # fmt: skip
 """What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 
 LIBRARY_HOMES = {

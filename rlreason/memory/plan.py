@@ -32,6 +32,7 @@ class Job(NamedTuple):
     model: ModelShape
     teacher: ModelShape | None
     gpu_bytes: int
+    """0: there is no GPU to plan for."""
     max_len: int
     """Longest prompt plus completion, in tokens."""
     sequences: Callable[[GrpoConfig], int]
@@ -84,20 +85,18 @@ class MemoryPlan(NamedTuple):
 
 def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
     """Lay learner and engine out on GPUs of ``job.gpu_bytes``."""
-    learner = learner_memory(
-        config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
-    )
-    engine = _engine_parts(config, job)
-    per_token = _cache_bytes_per_token(config, job.model)
+    learner = learner_of(config, job)
+    engine = engine_parts(config, job)
+    per_token = cache_bytes_per_token(config, job.model)
     wanted_sequences = job.sequences(config)
     wanted = job.cache_tokens(wanted_sequences, job.max_len) * per_token
     least = job.cache_tokens(2, job.max_len) * per_token
-    outside = {"spare": int(SPARE_FRAC * job.gpu_bytes)}
+    outside = {"spare": spare_bytes(job.gpu_bytes)}
     if config.cluster.backend == "ray" and config.cluster.layout == "separate":
         outside["CUDA context"] = CONTEXT_BYTES
-        cache = _between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
+        cache = between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
         columns: tuple[Column, ...] = (
-            Column("each learner GPU", outside | _learner_parts(learner)),
+            Column("each learner GPU", outside | learner_parts(learner)),
             Column("each engine GPU", outside | engine | {"KV cache": cache}),
         )
         start = Column("each learner GPU, starting", outside | _whole_weights(learner))
@@ -139,29 +138,43 @@ def _colocated(
 ) -> tuple[tuple[Column, ...], int, bool]:
     """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
     least, wanted = cache_limits
-    together = outside | _learner_parts(learner) | engine
+    together = outside | learner_parts(learner) | engine
     starting = sum((outside | _whole_weights(learner) | engine).values())
     room = gpu_bytes - max(starting, sum(together.values()))
     if at_once or room >= max(least, GOOD_CACHE_FRAC * wanted):
-        cache = _between(least, wanted, room)
+        cache = between(least, wanted, room)
         return (Column("each GPU", together | {"KV cache": cache}),), cache, False
-    sampling = outside | _learner_parts(learner, working=False) | engine
-    cache = _between(least, wanted, gpu_bytes - max(starting, sum(sampling.values())))
+    sampling = outside | learner_parts(learner, working=False) | engine
+    cache = between(least, wanted, gpu_bytes - max(starting, sum(sampling.values())))
     columns = (
         Column("each GPU, sampling", sampling | {"KV cache": cache}),
         Column(
             "each GPU, learning",
-            outside | _learner_parts(learner) | {"CUDA graphs": engine["CUDA graphs"]},
+            outside | learner_parts(learner) | {"CUDA graphs": engine["CUDA graphs"]},
         ),
     )
     return columns, cache, True
 
 
-def _between(least: int, wanted: int, room: int) -> int:
+def learner_of(config: GrpoConfig, job: Job) -> LearnerMemory:
+    """What one rank of the recipe holds."""
+    return learner_memory(
+        config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
+    )
+
+
+def spare_bytes(gpu_bytes: int) -> int:
+    """What is left to the allocators."""
+    return int(SPARE_FRAC * gpu_bytes)
+
+
+def between(least: int, wanted: int, room: int) -> int:
+    """Bytes of a cache: what is wished for, if there is room, and never less than it needs."""
     return max(least, min(wanted, room))
 
 
-def _learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str, int]:
+def learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str, int]:
+    """A rank, at work or between updates."""
     parts = {
         "learner weights": learner.weights,
         "optimizer": learner.optimizer,
@@ -180,7 +193,7 @@ def _whole_weights(learner: LearnerMemory) -> dict[str, int]:
     return {"learner weights, whole": learner.start}
 
 
-def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
+def engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
     """The engine without its cache."""
     model, size = job.model, job.model.bytes_of(config.model.dtype)
     tokens = _batch_tokens(config, job)
@@ -200,6 +213,7 @@ def _batch_tokens(config: GrpoConfig, job: Job) -> int:
     return int(given or max(ENGINE_BATCH_TOKENS, job.sequences(config)))
 
 
-def _cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
+def cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
+    """Keys and values of a token, in one process of an engine."""
     size = model.bytes_of(config.model.dtype)
     return 2 * model.layers * model.key_width * size // config.rollout.tensor_parallel

@@ -12,7 +12,7 @@ from rlreason.memory.advice import changed, require_fit
 from rlreason.memory.learner import learner_memory
 from rlreason.memory.plan import GIB, Job, plan_memory
 from rlreason.memory.shape import ModelShape
-from rlreason.memory.table import memory_text
+from rlreason.memory.table import as_text, memory_table
 
 SEVEN = ModelShape(
     parameters=7_000_000_000,
@@ -130,7 +130,7 @@ def test_colocated_parts_that_do_not_fit_together_take_turns() -> None:
     sampling, learning = plan.columns
     assert "gradients" not in sampling.parts
     assert "engine weights" not in learning.parts
-    assert "engine sleeps" in memory_text(plan)
+    assert "engine sleeps" in as_text(memory_table(plan))
 
 
 def test_what_works_at_once_is_refused_where_it_would_have_to_take_turns() -> None:
@@ -204,7 +204,7 @@ def test_a_gpu_that_nothing_fits_on_is_said_to_be_one() -> None:
 
 def test_the_table_adds_up() -> None:
     plan = plan_memory(recipe(3), JOB)
-    rows = dict(re.findall(r"│ (.+?) +│ +(-?[\d.]+) │", memory_text(plan)))
+    rows = dict(re.findall(r"│ (.+?) +│ +(-?[\d.]+) │", as_text(memory_table(plan))))
     total, left = float(rows.pop("all")), float(rows.pop("left"))
     assert sum(map(float, rows.values())) == pytest.approx(total, abs=0.1)
     assert total + left == pytest.approx(80, abs=0.02)
