@@ -35,6 +35,10 @@ class PartsPlan(NamedTuple):
     """What the memory plan leaves an engine; None where no plan is made."""
 
 
+TRANSFERS = {"shared_memory": None, "cuda_ipc": "ipc", "nccl": "nccl"}
+"""``cluster.weight_sync`` -> back end of vLLM's weight-transfer API."""
+
+
 def make_learner(plan: PartsPlan) -> DeepSpeedLearner:
     """The learner on the weights at ``plan.start``; the process is prepared."""
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
@@ -80,5 +84,6 @@ def make_engine(plan: PartsPlan, *, threads: int, seeded: bool) -> VllmEngine:
         lora=adapters,
         adapter=plan.adapter,
         gpu=GpuShare(*plan.share) if plan.share else None,
+        transfer=TRANSFERS[plan.config.cluster.weight_sync],
     )
     return VllmEngine(plan.config, plan.encoder, start)

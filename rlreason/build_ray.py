@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rlreason.build_parts import PartsPlan, make_engine, make_learner
 from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.ray_cluster import Places, open_cluster, reserve
-from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan, FleetPublisher
+from rlreason.cluster.ray_engines import EngineFleet, FleetPlan, FleetPublisher
 from rlreason.cluster.ray_host import Member
 from rlreason.cluster.ray_learner import RankedLearner, make_ranks
+from rlreason.cluster.ray_seat import EngineSeat
+from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
+from rlreason.config import ClusterSection
 from rlreason.memory.shape import model_shape
 from rlreason.protocols import Learner, RolloutEngine, WeightPublisher
 from rlreason.turns import TurnTakingLearner
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from rlreason.learner.deepspeed_learner import DeepSpeedLearner
     from rlreason.rollout.vllm_engine import VllmEngine
     from rlreason.weights.buckets import Bucket
+    from rlreason.weights.transfer import WeightSender
 
 
 def start_ray(
@@ -40,7 +44,9 @@ def start_ray(
     shape = model_shape(plan.model)
     weight_bytes = shape.parameters * shape.bytes_of(plan.config.model.dtype)
     ray = stack.enter_context(open_cluster(section, weight_bytes=weight_bytes))
-    places = reserve(ray, section, tensor_parallel=plan.config.rollout.tensor_parallel)
+    cut = plan.config.rollout.tensor_parallel
+    places = reserve(ray, section, tensor_parallel=cut, had_gpus=deaths.had_gpus)
+    deaths.had_gpus = places.rank_gpus > 0
     fleet = _start_engines(ray, places, plan, deaths)
     stack.callback(fleet.close)
     ranks = [
@@ -51,15 +57,32 @@ def start_ray(
         ray, ranks, deadlines=section.deadlines, pack=pack_weights, unpack=unpack
     )
     stack.callback(learner.kill)
+    fleet.before_replacing = learner.refuse_loss  # a lost node takes both
     meeting_folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rlr-ranks-"))
     make_ranks(
         ray, ranks, host_rank, plan, meeting_folder=meeting_folder, deadlines=section.deadlines
     )
-    fleet.await_start()
-    publisher = FleetPublisher(learner, fleet)
+    fleet.await_answers()
+    publisher = _publisher(plan, learner, fleet)
     if plan.share and plan.share.sleeps and places.rank_gpus:
         return TurnTakingLearner(learner, fleet.sleep), fleet, publisher
     return learner, fleet, publisher
+
+
+def _publisher(plan: PartsPlan, learner: RankedLearner, fleet: EngineFleet) -> WeightPublisher:
+    """By ``cluster.weight_sync``; ranks and engines meet now where they must."""
+    section = plan.config.cluster
+    if section.weight_sync == "shared_memory":
+        return FleetPublisher(learner, fleet)
+    processes_each = plan.config.rollout.tensor_parallel
+    address, port = learner.free_port()
+    learner.meet_engines(
+        host_sender,
+        section,
+        RemoteEngines(fleet.handles, processes_each=processes_each),
+        (address, port, 1 + processes_each * section.engines),
+    )
+    return TransferPublisher(learner, fleet)
 
 
 def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) -> EngineFleet:
@@ -80,6 +103,7 @@ def _start_engines(ray: Any, places: Places, plan: PartsPlan, deaths: Deaths) ->
         at_once=concurrent_sequences(config.rollout, engines=section.engines),
         fixed=section.deterministic if section.deterministic is not None else places.rank_gpus == 0,
         deadlines=section.deadlines,
+        replaces=section.weight_sync == "shared_memory",
     )
     return EngineFleet(
         ray,
@@ -96,12 +120,16 @@ def _logs(plan: PartsPlan) -> Path:
     return Path(plan.config.run.folder) / plan.config.run.name / "log"
 
 
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+"""For parts on one machine: nothing is bound beyond its loopback."""
+
+
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:
     """In a rank's process: join the others and build the learner."""
     from rlreason.cluster.inline import RankPlace, prepare_process
 
-    if meeting.startswith("file:"):  # one machine: nothing is bound beyond its loopback
-        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if meeting.startswith("file:"):
+        os.environ |= LOOPBACK
     prepare_process(plan.config.cluster, RankPlace(rank, ranks, meeting))
     return make_learner(plan)
 
@@ -110,8 +138,25 @@ def host_engine(plan: PartsPlan) -> VllmEngine:
     """In an engine's process: build the engine."""
     from rlreason.cluster.inline import prepare_process
 
+    if plan.config.cluster.address is None:
+        os.environ |= LOOPBACK
     setup = prepare_process(plan.config.cluster)
     return make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
+
+
+def host_sender(
+    learner: DeepSpeedLearner,
+    section: ClusterSection,
+    engines: RemoteEngines,
+    meeting: tuple[str, int, int],
+) -> WeightSender:
+    """In a rank's process: meet the engines, beside its learner."""
+    from rlreason.rollout.environment import prepare_environment
+
+    prepare_environment(section.threads or 1)
+    from rlreason.weights.transfer import Meeting, WeightSender
+
+    return WeightSender(learner, section.weight_sync, engines, Meeting(*meeting))
 
 
 def pack_weights(learner: Any) -> Iterator[Bucket]:

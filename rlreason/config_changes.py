@@ -25,6 +25,7 @@ MAY_CHANGE = (
     "cluster.engines",
     "cluster.layout",
     "cluster.address",
+    "cluster.weight_sync",
     "cluster.deadlines",
     "cluster.gpu_gib",
     "learner.zero_stage",

@@ -126,6 +126,26 @@ class Driver:
         if len(self.files.rows()) < count:
             raise CheckError(f"{self.files.folder} ended early:\n{self.output()[-3000:]}")
 
+    def timeline(
+        self, events: Mapping[str, Callable[[], bool]], act: Callable[[], None]
+    ) -> dict[str, float]:
+        """Seconds from the start of ``act`` to each of ``events``; done with the last of them."""
+        seen: dict[str, float] = {}
+        last = list(events)[-1]
+        start = time.monotonic()
+
+        def look() -> bool:
+            for name, happened in events.items():
+                if name not in seen and happened():
+                    seen[name] = time.monotonic() - start
+            return last in seen
+
+        act()
+        self.watch(look)
+        if last not in seen:
+            raise CheckError(f"{self.files.folder} ended early:\n{self.output()[-3000:]}")
+        return seen
+
     def finish(self) -> int:
         """Until it ends; its exit status."""
         self.watch(lambda: False)

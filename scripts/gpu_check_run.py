@@ -33,6 +33,8 @@ LARGE = {
     "model.dtype": "bfloat16",
 }
 """Overrides on a GPU."""
+RAY = {"cluster.backend": "ray", "cluster.layout": "colocated"}
+"""Overrides of the runs that are named after ``cluster.weight_sync``."""
 SHAPE = {
     "hidden_size": 1024,
     "intermediate_size": 2816,
@@ -101,6 +103,8 @@ def run_overrides(job: dict[str, Any], model: Path) -> list[str]:
         "run.folder": str(Path(job["folder"]) / "runs"),
         "run.name": job["mode"],
     }
+    if job["mode"] in ("shared_memory", "cuda_ipc"):
+        values |= RAY | {"cluster.weight_sync": job["mode"]}
     if job["steps"]:
         values["run.steps"] = job["steps"]
     return [f"{key}={value}" for key, value in values.items()]
@@ -134,11 +138,11 @@ def main() -> None:
         if gib is None:
             raise SystemExit("no amount of memory makes this model's parts take turns")
         config = load_config(recipe, [*overrides, f"cluster.gpu_gib={gib}"])
-    result = measure(config, turns=job["mode"] == "turns")
+    result = measure(config, job["mode"])
     (folder / f"result_{job['mode']}.json").write_text(json.dumps(result))
 
 
-def measure(config: Any, *, turns: bool) -> dict[str, Any]:
+def measure(config: Any, mode: str) -> dict[str, Any]:
     """Train the run; what it needed and how fast it was."""
     from rlreason.build import open_run
     from rlreason.memory.plan import plan_memory
@@ -147,18 +151,19 @@ def measure(config: Any, *, turns: bool) -> dict[str, Any]:
 
     memory_job = preflight(config).memory_job
     before = used_bytes()
-    result: dict[str, Any] = {"mode": "turns" if turns else "together"}
+    result: dict[str, Any] = {"mode": mode}
     if memory_job is not None:
         plan = plan_memory(config, memory_job)
         fullest = max(plan.columns, key=lambda column: column.total)
-        # The context is there before anything is measured, and nothing should use the spare part.
-        outside = fullest.parts["spare"] + fullest.parts["CUDA context"]
-        result["planned_bytes"] = fullest.total - outside
+        result["planned_bytes"] = fullest.total - fullest.parts["spare"]  # which nobody should use
+        if config.cluster.backend == "inline":
+            # This process's context is there before anything is measured.
+            result["planned_bytes"] -= fullest.parts["CUDA context"]
         result["sleeps"] = plan.engine.sleeps
     with Watch() as watch, open_run(config, fresh=True) as run:
         train(run)
         peak = watch.peak
-        if turns:
+        if mode == "turns":
             result |= sleep_and_wake(run)
     result["measured_bytes"] = peak - before if peak else None
     return result | speeds(Path(config.run.folder) / config.run.name)

@@ -140,6 +140,10 @@ class Obedient:
         Path(argument).write_text(str(os.getpid()))
         return self._hang(argument)
 
+    def _tell_time_then_hang(self, argument: str) -> float:
+        Path(argument).write_text(str(time.monotonic()))
+        return self._hang(argument)
+
     def _kill_the_supervisor(self, argument: str) -> float:
         Path(argument).write_text(str(os.getpid()))
         os.kill(os.getppid(), signal.SIGKILL)

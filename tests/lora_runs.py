@@ -1,6 +1,6 @@
 """Whole runs with LoRA in a process of their own, started by tests/test_lora_runs.py.
 
-One runs straight, another is broken off twice and goes on.
+One runs straight, one a step behind with merged weights, another is broken off twice and goes on.
 """
 
 import sys
@@ -16,7 +16,7 @@ STEPS = 5
 ENGINES: list[RolloutEngine] = []
 
 
-def config(folder: Path, publish: str) -> GrpoConfig:
+def config(folder: Path, publish: str, lag: int) -> GrpoConfig:
     pools = [("add3", "arithmetic:add", 3), ("max6", "arithmetic:max", 6)]
     return GrpoConfig.model_validate(
         {
@@ -32,7 +32,12 @@ def config(folder: Path, publish: str) -> GrpoConfig:
                 for name, source, digits in pools
             ],
             "scoring": {"reward": "rewards.boxed_exact:BoxedExact"},
-            "rollout": {"problems_per_step": 8, "group_size": 4, "max_completion_tokens": 48},
+            "rollout": {
+                "problems_per_step": 8,
+                "group_size": 4,
+                "max_completion_tokens": 48,
+                "lag": lag,
+            },
             "algorithm": {"kl": 0.01, "reference_every": 2},
             "learner": {
                 "learning_rate": 5e-3,
@@ -44,16 +49,16 @@ def config(folder: Path, publish: str) -> GrpoConfig:
     )
 
 
-def run(folder: Path, publish: str = "adapter") -> Path:
-    with open_run(config(folder, publish)) as opened:
+def run(folder: Path, publish: str = "adapter", lag: int = 0) -> None:
+    with open_run(config(folder, publish, lag)) as opened:
         ENGINES.append(opened.engine)  # to the end: one that goes takes the process group along
         train(opened)
-    return folder / "lora"
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
     run(folder / "straight")
+    run(folder / "behind", publish="merged", lag=1)
     for phase, step in (("publish", 1), ("learn", 3)):
         plan = faults._Plan(phase, step, "raise")
         faults._plan = lambda plan=plan: plan  # type: ignore[assignment,misc]

@@ -54,11 +54,12 @@ def kept(engine: VllmEngine) -> VllmEngine:
     return engine
 
 
-def start_engine() -> VllmEngine:
+def start_engine(transfer: str | None = None) -> VllmEngine:
     prepare_process(ClusterSection(threads=1))
     codec = encoder()
     eos = codec.tokenizer.eos_token_id
     start = EngineStart(path=MODEL, version=0, max_len=96, eos_ids=(eos,), threads=1)
+    start = start._replace(transfer=transfer)
     return kept(VllmEngine(CONFIG, codec, start))
 
 

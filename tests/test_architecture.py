@@ -18,15 +18,14 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
-COMPOSERS = {
-    "build", "build_cft", "build_parts", "build_ray", "build_sweep", "build_writers",
-    "preflight", "preflight_cft", "preflight_memory", "preflight_stages",
-    "doctor_trial", "restarting", "writer_process",
-}  # fmt: skip
+BUILDS = {"build", "build_cft", "build_parts", "build_ray", "build_sweep", "build_writers"}
+CHECKS = {"preflight", "preflight_cft", "preflight_memory", "preflight_stages"}
+COMPOSERS = BUILDS | CHECKS | {"doctor_trial", "restarting", "writer_process"}
 """What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 
 LIBRARY_HOMES = {
-    "vllm": {"rlreason/rollout/vllm_engine.py", "rlreason/rollout/adapters.py"},
+    "vllm": {"rlreason/weights/transfer.py"}
+    | {f"rlreason/rollout/{name}.py" for name in ("vllm_engine", "adapters", "reload")},
     "peft": {"rlreason/learner/lora.py"},
     # cluster/inline.py sets one of its switches before the first process group.
     "deepspeed": {"rlreason/learner/deepspeed_learner.py", "rlreason/learner/sharded.py"},

@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 import pyarrow.parquet as pq
 import pytest
 from chat_server import KEY, VARIABLE, ChatServer, Response, chat, serving
+from warm_start import WarmProcess
 
 from rlreason.cft_cli import train_cft
 from rlreason.config import CftConfig
@@ -108,20 +109,22 @@ def careless(prompt: str, before: int) -> Response:
 
 
 def run(
-    folder: Path, server: ChatServer, *arguments: str, fault: str | None = None
+    folder: Path, server: ChatServer, *, fault: str | None = None, warm: WarmProcess | None = None
 ) -> tuple[int, str]:
+    """By the command line itself, or in a fork that has only the imports behind it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "writers.py").write_text(WRITERS)
     recipe = RECIPE.replace("ENDPOINT", f'"{server.url}"').replace("VARIABLE", VARIABLE)
     (folder / "small.yaml").write_text(recipe)
+    arguments = ("-m", "rlreason", "train", "small.yaml")
+    environment = {VARIABLE: KEY} | ({"RLREASON_FAULT": fault} if fault else {})
+    if warm is not None:
+        return warm.run(*arguments, cwd=folder, environment=environment)
     path = os.pathsep.join([str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": path, VARIABLE: KEY}
-    if fault:
-        environment |= {"RLREASON_FAULT": fault}
     done = subprocess.run(
-        [sys.executable, "-m", "rlreason", "train", "small.yaml", *arguments],
+        [sys.executable, *arguments],
         cwd=folder,
-        env=environment,
+        env=os.environ | environment | {"PYTHONPATH": path},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -129,10 +132,6 @@ def run(
         check=False,
     )
     return done.returncode, done.stdout
-
-
-pytestmark = pytest.mark.timeout(1200)
-"""Eight starts, three of them with vLLM: a minute on idle cores, many on busy ones."""
 
 
 class Here(Protocol):
@@ -171,13 +170,13 @@ def stage_files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_run_killed_in_every_stage_ends_with_the_same_files(
-    straight: Straight, tmp_path: Path
+    straight: Straight, tmp_path: Path, warm: WarmProcess
 ) -> None:
     faults = ("seeds:0", "candidates:3", "critiques:5", "filter:0", "train:3", "evaluate:2")
     for fault in faults:
-        code, output = run(tmp_path, straight.server, fault=f"{fault}:kill9")
+        code, output = run(tmp_path, straight.server, fault=f"{fault}:kill9", warm=warm)
         assert code == -signal.SIGKILL, f"{fault}: {output}"
-    code, output = run(tmp_path, straight.server)
+    code, output = run(tmp_path, straight.server, warm=warm)
     assert code == 0, output
     expected = stage_files(straight.folder)
     assert len(expected) == 6

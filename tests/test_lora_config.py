@@ -29,6 +29,15 @@ def grpo(lora: dict[str, Any], learner: dict[str, Any] | None = None, **rollout:
     )
 
 
+def test_an_adapter_does_not_go_the_way_of_whole_weights() -> None:
+    fields = grpo({"publish": "adapter"}).model_dump()
+    fields["cluster"] |= {"backend": "ray", "weight_sync": "cuda_ipc"}
+    with pytest.raises(ValidationError, match="that carries whole weights"):
+        GrpoConfig.model_validate(fields)
+    fields["learner"]["lora"]["publish"] = "merged"
+    assert GrpoConfig.model_validate(fields).cluster.weight_sync == "cuda_ipc"
+
+
 def test_lora_is_off_by_default_and_on_by_its_section() -> None:
     assert load_config("grpo.yaml").learner.lora is None
     lora = grpo({}).learner.lora

@@ -1,13 +1,14 @@
 """A user's mistakes: one message each, before vllm, deepspeed or a model is loaded."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from step_records import scored_group
+from warm_start import WarmProcess
 
 from rlreason.config import GrpoConfig
 from rlreason.errors import ConfigError, DataError
@@ -30,26 +31,43 @@ rollout:
 """
 
 
-def train(folder: Path, recipe: str, *arguments: str) -> tuple[int, str, bool]:
+PROGRAM = """\
+import sys
+from rlreason.cli import main
+try:
+    main()
+finally:
+    heavy = {"vllm", "deepspeed"} & set(sys.modules)
+    print("HEAVY", *heavy, file=sys.stderr)
+"""
+
+
+class Train(Protocol):
     """Exit code, output, and whether anything heavy was imported."""
-    (folder / "mine.yaml").write_text(recipe)
-    program = (
-        "import sys\n"
-        "from rlreason.cli import main\n"
-        "try:\n    main()\n"
-        "finally:\n"
-        "    heavy = {'vllm', 'deepspeed'} & set(sys.modules)\n"
-        "    print('HEAVY', *heavy, file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, "train", "mine.yaml", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    *lines, heavy = (done.stdout + done.stderr).strip().splitlines()
-    return done.returncode, "\n".join(lines), heavy.strip() != "HEAVY"
+
+    def __call__(self, recipe: str, *arguments: str) -> tuple[int, str, bool]: ...
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProcess]:
+    """Has imported what a check of a recipe may import."""
+    imported = ["rlreason.cli", "rlreason.restarting", "transformers.generation.utils"]
+    process = WarmProcess(tmp_path_factory.mktemp("light"), imported)
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def train(light: WarmProcess, tmp_path: Path) -> Train:
+    def start(recipe: str, *arguments: str) -> tuple[int, str, bool]:
+        (tmp_path / "mine.yaml").write_text(recipe)
+        program = tmp_path / "program.py"
+        program.write_text(PROGRAM)
+        code, output = light.run(program, "train", "mine.yaml", *arguments, cwd=tmp_path)
+        *lines, heavy = output.strip().splitlines()
+        return code, "\n".join(lines), heavy.strip() != "HEAVY"
+
+    return start
 
 
 @pytest.mark.parametrize(
@@ -66,10 +84,10 @@ def train(folder: Path, recipe: str, *arguments: str) -> tuple[int, str, bool]:
     ],
 )
 def test_a_mistake_is_one_message_before_anything_heavy(
-    tmp_path: Path, old: str, new: str, told: list[str]
+    train: Train, tmp_path: Path, old: str, new: str, told: list[str]
 ) -> None:
     assert old in RECIPE
-    code, output, heavy = train(tmp_path, RECIPE.replace(old, new))
+    code, output, heavy = train(RECIPE.replace(old, new))
     assert code == 2
     assert not heavy
     assert "Traceback" not in output
@@ -77,22 +95,22 @@ def test_a_mistake_is_one_message_before_anything_heavy(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_row_without_an_answer_is_named(tmp_path: Path) -> None:
+def test_a_row_without_an_answer_is_named(train: Train, tmp_path: Path) -> None:
     rows = [{"prompt": f"add {n}+1", "answer": str(n + 1)} for n in range(10, 30)]
     del rows[6]["answer"]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = RECIPE.replace(
         'source: "arithmetic:add", options: {digits: 3, size: 50}', "source: mine.jsonl"
     )
-    code, output, heavy = train(tmp_path, recipe)
+    code, output, heavy = train(recipe)
     assert code == 2
     assert not heavy
     assert "mine.jsonl line 7" in output
     assert "answer" in output
 
 
-def test_a_dry_run_prints_the_plan_and_builds_nothing(tmp_path: Path) -> None:
-    code, output, heavy = train(tmp_path, RECIPE, "--dry-run", "run.steps=7")
+def test_a_dry_run_prints_the_plan_and_builds_nothing(train: Train, tmp_path: Path) -> None:
+    code, output, heavy = train(RECIPE, "--dry-run", "run.steps=7")
     assert code == 0, output
     assert not heavy
     assert "7 steps" in output

@@ -2,11 +2,11 @@
 
 kill -9 at every phase ends with the same bits after the same command. One run is killed once in
 each phase, at another step each time, so every start continues what the kill before it left. It
-ends equal to a run that nobody killed.
+ends equal to a run that nobody killed. That one, and the one that SIGTERM ends, are started from
+nothing as a user starts them; the others in forks that have only the imports behind them.
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +17,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from plain_vllm import PROGRAM, answers
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from warm_start import WarmProcess
 
 from rlreason.config_file import load_config
 from rlreason.preflight import preflight
@@ -45,19 +47,17 @@ evaluation: {{every: 4, samples: 0}}
 """
 
 
-def command(folder: Path, *overrides: str) -> list[str]:
+def arguments(folder: Path, *overrides: str) -> list[str]:
     recipe = folder / "tiny.yaml"
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(RECIPE)
-    train = [sys.executable, "-m", "rlreason", "train", str(recipe), f"run.folder={folder}"]
-    return [*train, *overrides]
+    return ["-m", "rlreason", "train", str(recipe), f"run.folder={folder}", *overrides]
 
 
-def start(folder: Path, fault: str | None = None, *overrides: str) -> subprocess.Popen[str]:
-    environment = os.environ | ({"RLREASON_FAULT": fault} if fault else {})
+def start(folder: Path) -> subprocess.Popen[str]:
+    """The command line itself, from nothing."""
     return subprocess.Popen(
-        command(folder, *overrides),
-        env=environment,
+        [sys.executable, *arguments(folder)],
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -67,6 +67,13 @@ def start(folder: Path, fault: str | None = None, *overrides: str) -> subprocess
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     output, _ = process.communicate(timeout=240)
     return process.returncode, output
+
+
+def run(
+    warm: WarmProcess, folder: Path, *overrides: str, fault: str | None = None
+) -> tuple[int, str]:
+    environment = {"RLREASON_FAULT": fault} if fault else {}
+    return warm.run(*arguments(folder, *overrides), environment=environment)
 
 
 def final_state(folder: Path) -> dict[str, Any]:
@@ -86,15 +93,14 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.timeout(600)
 def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
-    straight: Path, tmp_path: Path
+    straight: Path, tmp_path: Path, warm: WarmProcess
 ) -> None:
     faults = {"rollout": 1, "score": 2, "journal": 3, "learn": 4, "publish": 5, "record": 6}
     for phase, step in (*faults.items(), ("refill", 7), ("checkpoint", STEPS)):
-        code, output = finish(start(tmp_path, f"{phase}:{step}:kill9"))
+        code, output = run(warm, tmp_path, fault=f"{phase}:{step}:kill9")
         assert code == -signal.SIGKILL, f"{phase}: {output}"
-    code, output = finish(start(tmp_path))
+    code, output = run(warm, tmp_path)
     assert code == 0, output
     assert final_state(tmp_path) == final_state(straight)
     assert [row["step"] for row in rows(tmp_path, "metrics.jsonl")] == list(range(STEPS))
@@ -111,16 +117,16 @@ def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
 
 
 def test_a_run_one_step_behind_that_is_killed_samples_from_the_same_versions_again(
-    tmp_path: Path,
+    tmp_path: Path, warm: WarmProcess
 ) -> None:
     killed, straight = tmp_path / "killed", tmp_path / "straight"
-    code, output = finish(start(straight, None, "rollout.lag=1"))
+    code, output = run(warm, straight, "rollout.lag=1")
     assert code == 0, output
     # Step 5 is lost on its way to the journal, beside step 4. From the checkpoint of version 3,
     # steps 3 and 4 are replayed, and step 5 is sampled from version 4 once more.
-    code, output = finish(start(killed, "journal:5:kill9", "rollout.lag=1"))
+    code, output = run(warm, killed, "rollout.lag=1", fault="journal:5:kill9")
     assert code == -signal.SIGKILL, output
-    code, output = finish(start(killed, None, "rollout.lag=1"))
+    code, output = run(warm, killed, "rollout.lag=1")
     assert code == 0, output
     assert final_state(killed) == final_state(straight)
     for folder in (killed, straight):
@@ -147,7 +153,7 @@ def test_the_state_compared_is_the_whole_state(straight: Path) -> None:
 
 
 def test_sigterm_saves_and_leaves_and_the_same_command_continues(
-    straight: Path, tmp_path: Path
+    straight: Path, tmp_path: Path, warm: WarmProcess
 ) -> None:
     process = start(tmp_path)
     metrics = tmp_path / "tiny" / "metrics.jsonl"
@@ -159,28 +165,17 @@ def test_sigterm_saves_and_leaves_and_the_same_command_continues(
     assert "SIGTERM" in output
     saved = [folder.name for folder in (tmp_path / "tiny" / "checkpoints").iterdir()]
     assert saved
-    code, output = finish(start(tmp_path))
+    code, output = run(warm, tmp_path)
     assert code == 0, output
     assert final_state(tmp_path) == final_state(straight)
 
 
-def test_a_finished_run_says_so_and_changes_nothing(straight: Path) -> None:
+def test_a_finished_run_says_so_and_changes_nothing(straight: Path, warm: WarmProcess) -> None:
     before = final_state(straight)
-    code, output = finish(start(straight))
+    code, output = run(warm, straight)
     assert code == 0, output
     assert final_state(straight) == before
     assert len(rows(straight, "metrics.jsonl")) == STEPS
-
-
-PLAIN_VLLM = """
-import json, sys
-from vllm import LLM, SamplingParams
-prompts = json.loads(sys.stdin.read())
-llm = LLM(sys.argv[1], dtype="float32", enforce_eager=True, max_model_len=128)
-greedy = SamplingParams(temperature=0.0, max_tokens=64)
-outputs = llm.generate([{"prompt_token_ids": ids} for ids in prompts], greedy, use_tqdm=False)
-print("ANSWERS", json.dumps([output.outputs[0].text for output in outputs]))
-"""
 
 
 def plain_transformers(policy: Path, prompts: list[list[int]]) -> list[str]:
@@ -193,27 +188,14 @@ def plain_transformers(policy: Path, prompts: list[list[int]]) -> list[str]:
     return answers
 
 
-def plain_vllm(policy: Path, prompts: list[list[int]]) -> list[str]:
-    settings = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
-        "TORCHDYNAMO_DISABLE": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN_VLLM, str(policy)],
-        input=json.dumps(prompts),
-        env=os.environ | settings,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS")]
-    return json.loads(line.removeprefix("ANSWERS"))
+def plain_vllm(warm: WarmProcess, policy: Path, prompts: list[list[int]]) -> list[str]:
+    order = {"model": str(policy), "prompts": prompts, "max_tokens": 64}
+    return [answer["text"] for answer in answers(*warm.run(PROGRAM, json.dumps(order)))]
 
 
-def test_the_exported_policy_answers_alike_outside_rlreason(straight: Path) -> None:
+def test_the_exported_policy_answers_alike_outside_rlreason(
+    straight: Path, warm: WarmProcess
+) -> None:
     run = straight / "tiny"
     policy = run / "checkpoints" / f"{STEPS:06d}" / "policy"
     config = load_config(str(run / "config.yaml"))
@@ -232,4 +214,4 @@ def test_the_exported_policy_answers_alike_outside_rlreason(straight: Path) -> N
     expected = [recorded[key] for key in keys]
     assert len(expected) == 12
     assert plain_transformers(policy, prompts) == expected
-    assert plain_vllm(policy, prompts) == expected
+    assert plain_vllm(warm, policy, prompts) == expected

@@ -172,11 +172,11 @@ def test_the_gpu_recipe_has_the_settings_of_the_paper() -> None:
 
 def test_the_gpu_recipe_passes_every_check_before_its_heavy_start(tmp_path: Path) -> None:
     pytest.importorskip("reasoning_gym")
-    few = [f"pools.kk{n}.options.size={8 if n < 9 else 3}" for n in range(3, 15)]
+    few = [f"pools.kk{n}.options.size={8 if n < 6 else 2}" for n in range(3, 15)]
     held_out = [f"pools.kk{n}.held_out=1" for n in range(3, 15)]
     overrides = [f"model.path={long_model(tmp_path)}", "prompt.system=null", *few, *held_out]
     plan = preflight(load_config("grpo_qwen_math.yaml", overrides))
-    assert [len(plan.train[f"kk{n}"]) for n in (3, 14)] == [7, 2]
+    assert [len(plan.train[f"kk{n}"]) for n in (3, 14)] == [7, 1]
     assert plan.max_len > 4096
     assert {reward.use for reward in plan.rewards.values()} == {
         "rewards.knights_knaves:KnightsKnaves"

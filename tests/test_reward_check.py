@@ -24,8 +24,14 @@ INTEGERS = [
 ROLES = [Problem(id="1", pool="kk", prompt="?", answer="Zoe is a sage, and Bo is a fool.")]
 
 
-def check(name: str, *, problems: list[Problem] | None = INTEGERS, **options: Any) -> RewardReport:
-    limits = ScoringSection(time_limit_s=1.0, memory_limit_gib=0.5)
+def check(
+    name: str,
+    *,
+    problems: list[Problem] | None = INTEGERS,
+    time_limit_s: float = 10.0,
+    **options: Any,
+) -> RewardReport:
+    limits = ScoringSection(time_limit_s=time_limit_s, memory_limit_gib=0.5)
     path = name if ":" in name else f"naive_rewards:{name}"
     return check_reward(path, options, problems=problems, limits=limits)
 
@@ -106,7 +112,8 @@ TEMPERS = {
 @pytest.mark.parametrize("temper", sorted(TEMPERS))
 def test_a_broken_rule_is_found_and_no_other(temper: str) -> None:
     name, said = TEMPERS[temper]
-    report = check("Tempered", temper=temper)
+    limit = {"time_limit_s": 1.0} if temper == "hangs" else {}
+    report = check("Tempered", temper=temper, **limit)
     assert report.failed == [name]
     assert said in rule(report, name).found
 

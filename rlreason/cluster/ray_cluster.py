@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,11 +22,16 @@ from rlreason.cluster.guard import guarded
 from rlreason.config import ClusterSection
 from rlreason.errors import ConfigError, TrainingStopped
 
+log = logging.getLogger(__name__)
+
 OBJECT_STORE_BYTES = 256 * 2**20
 """Shared memory beside the weights: batches and groups on their way."""
 
 STARTS = 3
 """How often to try to start Ray."""
+
+POLL_S = 0.5
+"""How often to look whether a node has joined."""
 
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
@@ -93,7 +100,7 @@ def _local(ray: Any, section: ClusterSection, weight_bytes: int) -> Iterator[Non
     hidden = {name: os.environ.pop(name, None) for name in _TOKEN_VARIABLES}
     os.environ["RAY_AUTH_TOKEN"] = token
     try:
-        with guarded(token):
+        with guarded(token, folder):
             _start(ray, section, weight_bytes, folder)
             yield
             ray.shutdown()
@@ -143,8 +150,14 @@ def bundles(
     ``tensor_parallel`` GPUs of one node.
 
     Raises:
-        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several.
+        ConfigError: If colocated parts on GPUs do not come in pairs, or an engine needs several; or
+            weights are to go from GPU to GPU where there is none.
     """
+    if section.weight_sync != "shared_memory" and not gpus:
+        raise ConfigError(
+            f"cluster.weight_sync = {section.weight_sync} moves weights between GPUs, and this "
+            "cluster has none; take weight_sync: shared_memory"
+        )
     colocated = section.layout == "colocated"
     if colocated and gpus and (section.learners != section.engines or tensor_parallel > 1):
         raise ConfigError(
@@ -168,23 +181,21 @@ def _bundle(parts: int, *, gpus: float) -> dict[str, float]:
     return {"CPU": float(parts)} | ({"GPU": gpus} if gpus else {})
 
 
-def reserve(ray: Any, section: ClusterSection, *, tensor_parallel: int = 1) -> Places:
+def reserve(
+    ray: Any, section: ClusterSection, *, tensor_parallel: int = 1, had_gpus: bool | None = None
+) -> Places:
     """A placement group for all parts, granted.
+
+    ``had_gpus`` is of a run that goes on after a loss, with GPUs or without as before: what it had
+    is waited for, since another node may be on its way. A run that begins is refused at once.
 
     Raises:
         ConfigError: If the cluster does not hold that much, or does not grant it.
     """
-    has: Mapping[str, float] = ray.cluster_resources()
-    gpus = has.get("GPU", 0) > 0
+    patience_s = 0.0 if had_gpus is None else section.deadlines.start_s
+    gpus = ray.cluster_resources().get("GPU", 0) > 0 if had_gpus is None else had_gpus
     wanted, first_engine = bundles(section, gpus=gpus, tensor_parallel=tensor_parallel)
-    for name in ("CPU", "GPU") if gpus else ("CPU",):
-        needed = sum(bundle[name] for bundle in wanted)
-        if needed > has.get(name, 0):
-            raise ConfigError(
-                f"cluster: {section.learners} learner ranks and {section.engines} engines need "
-                f"{needed:g} {name}s in layout {section.layout}, but the cluster has "
-                f"{has.get(name, 0):g}; lower cluster.learners or cluster.engines"
-            )
+    _await_size(ray, section, wanted, patience_s)
     group = ray.util.placement_group(wanted, strategy="PACK")
     if not group.wait(section.deadlines.start_s):
         raise ConfigError(
@@ -198,4 +209,32 @@ def reserve(ray: Any, section: ClusterSection, *, tensor_parallel: int = 1) -> P
         engine_bundles=tuple(first_engine + index for index in range(section.engines)),
         rank_gpus=0.5 if shared else float(gpus),
         engine_gpus=0.5 if shared else float(gpus * tensor_parallel),
+    )
+
+
+def _await_size(
+    ray: Any, section: ClusterSection, wanted: Sequence[Mapping[str, float]], patience_s: float
+) -> None:
+    until, is_told = time.monotonic() + patience_s, False
+    while lack := _lack(wanted, ray.cluster_resources()):
+        told = (
+            f"cluster: {section.learners} learner ranks and {section.engines} engines need {lack}"
+        )
+        if time.monotonic() >= until:
+            raise ConfigError(
+                f"{told} in layout {section.layout}; lower cluster.learners or cluster.engines"
+            )
+        if not is_told:
+            log.warning("%s; waiting %g s for a node to join", told, patience_s)
+            is_told = True
+        time.sleep(POLL_S)
+
+
+def _lack(wanted: Sequence[Mapping[str, float]], has: Mapping[str, float]) -> str:
+    """What is wanted and not there, in words; empty if all of it is."""
+    needed = {name: sum(bundle.get(name, 0) for bundle in wanted) for name in ("CPU", "GPU")}
+    return " and ".join(
+        f"{count:g} {name}s where the cluster has {has.get(name, 0):g}"
+        for name, count in needed.items()
+        if count > has.get(name, 0)
     )

@@ -7,89 +7,24 @@ long completions. Two orders are under way at any time: the engine samples while
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from rlreason.cluster.deaths import Deaths
 from rlreason.cluster.dispatch import Dispatch
-from rlreason.cluster.ray_host import LostError, Member
+from rlreason.cluster.ray_host import LostError, end
+from rlreason.cluster.ray_seat import REPORT_S, EngineSeat
 from rlreason.config import DeadlineSection
-from rlreason.errors import StalePolicyError, TrainingStopped
+from rlreason.errors import LearnerLostError, StalePolicyError, TrainingStopped
 from rlreason.types import Problem, RolloutGroup
 
-REPORT_S = 1.0
-"""An engine at work reports at least so often."""
 GATHER_S = 0.02
 """Groups that finish within this time travel together."""
 ORDERS = 2
 """Orders under way per engine."""
-LOCATE_S = 60.0
-"""How long an engine that is ready may take to say where it runs."""
-
-
-class EngineSeat:
-    """One engine's place: the process that fills it now, and what it was asked to do."""
-
-    def __init__(self, member: Member, made: Any, *, start_s: float) -> None:
-        """Wait for ``made``, the reference to the engine's own start."""
-        self.member = member
-        self._orders: deque[tuple[str, Any, float]] = deque([("start", made, start_s)])
-        self._since = time.monotonic()
-        self._warm_s = start_s
-        """What the first sampling may take on top: caches fill and kernels compile."""
-
-    def order(self, kind: str, seconds: float, function: Callable[..., Any], *args: Any) -> None:
-        """Ask for something; answers come in the order of the asking."""
-        if not self._orders:
-            self._since = time.monotonic()
-        if kind == "sample":
-            seconds, self._warm_s = max(seconds, self._warm_s), 0.0
-        self._orders.append((kind, self.member.call(function, *args), seconds))
-
-    def abandon(self) -> None:
-        """Nobody asks any more for what is being sampled."""
-        self._orders = deque(
-            ("abandoned" if kind == "sample" else kind, ref, seconds)
-            for kind, ref, seconds in self._orders
-        )
-
-    @property
-    def count(self) -> int:
-        """Orders under way."""
-        return len(self._orders)
-
-    @property
-    def awaited(self) -> Any:
-        """The reference that is answered next."""
-        return self._orders[0][1]
-
-    def answer(self) -> tuple[str, Any]:
-        """The next answer, which is there; and what it answers.
-
-        Raises:
-            LostError: If the process died.
-        """
-        kind, ref, _ = self._orders[0]
-        result = self.member.result(ref, REPORT_S, kind)
-        if kind == "start":
-            self.member.locate(LOCATE_S)
-        self._orders.popleft()
-        self._since = time.monotonic()
-        return kind, result
-
-    def refuse_silence(self) -> None:
-        """Look at the clock.
-
-        Raises:
-            LostError: If the next answer is overdue.
-        """
-        if self._orders and time.monotonic() - self._since > self._orders[0][2]:
-            kind, _, seconds = self._orders[0]
-            raise LostError(self.member.silent(seconds, kind))
 
 
 class FleetPlan(NamedTuple):
@@ -101,6 +36,8 @@ class FleetPlan(NamedTuple):
     fixed: bool
     """Deal requests by their number alone, see ``Dispatch``."""
     deadlines: DeadlineSection
+    replaces: bool = True
+    """Replace a lost engine alone. False: it takes the whole run back to its journal."""
 
 
 class EngineFleet:
@@ -132,11 +69,13 @@ class EngineFleet:
         self._deaths, self._load = deaths, load
         self.policy_version = version
         self._weights: tuple[int, list[Any]] | None = None
-        self._is_closed = False
+        self._is_closed = self._must_sleep = False
+        self.before_replacing: Callable[[str], None] | None = None
+        """Told why an engine is lost; may raise, if more than an engine is."""
         self._seats = [start(index) for index in range(plan.engines)]
 
-    def await_start(self) -> None:
-        """Return when every engine is ready."""
+    def await_answers(self) -> None:
+        """Return when every engine has done what it was told, its start included."""
         while any(seat.count for seat in self._seats):
             list(self._answers(None))
 
@@ -171,37 +110,56 @@ class EngineFleet:
         """Refused: weights go to a fleet in shared memory, see ``load_buckets``."""
         raise NotImplementedError("a fleet takes weights through FleetPublisher")
 
+    @property
+    def handles(self) -> list[Any]:
+        """The engines' hosts."""
+        return [seat.member.handle for seat in self._seats]
+
     def load_buckets(self, buckets: list[Any], *, version: int) -> None:
         """Have every engine load ``buckets``, references to shared memory, as ``version``.
 
         Raises:
             StalePolicyError: If an engine reports another version afterwards.
         """
+        self._must_sleep = False
         self._weights, self.policy_version = (version, buckets), version
         for seat in self._seats:
             self._order_load(seat)
-        while any(seat.count for seat in self._seats):
-            list(self._answers(None))
+        self.await_answers()
+
+    def confirm(self, version: int) -> None:
+        """Ask every engine whether it holds ``version``, which was sent to it past the driver.
+
+        Raises:
+            StalePolicyError: If one reports another version.
+        """
+        self.policy_version = version
+        for seat in self._seats:
+            seat.order("publish", self._plan.deadlines.publish_s, attrgetter("policy_version"))
+        self.await_answers()
 
     def sleep(self) -> None:
         """Have every engine give its GPU back until it is next asked for something."""
+        self._must_sleep = True
         for seat in self._seats:
-            seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
-        while any(seat.count for seat in self._seats):
-            list(self._answers(None))
+            self._order_sleep(seat)
+        self.await_answers()
 
     def close(self) -> None:
         """End all engines; none is started again, though a thread may still be sampling."""
         self._is_closed = True
-        for seat in self._seats:
-            seat.member.kill()
+        end(self._ray, [seat.member for seat in self._seats])
 
     def _order_load(self, seat: EngineSeat) -> None:
         assert self._weights is not None, "called after a publication"
         version, buckets = self._weights
         seat.order("publish", self._plan.deadlines.publish_s, self._load, version, *buckets)
 
+    def _order_sleep(self, seat: EngineSeat) -> None:
+        seat.order("sleep", self._plan.deadlines.publish_s, methodcaller("sleep"))
+
     def _run(self, requests: Sequence[Any]) -> Iterator[RolloutGroup]:
+        self._must_sleep = False
         dispatch = Dispatch(
             [request.samples for request in requests],
             engines=len(self._seats),
@@ -256,14 +214,21 @@ class EngineFleet:
         """Kill the engine and whatever it started; a new one gets the current version first."""
         if self._is_closed:
             raise TrainingStopped(f"the engines were closed while they sampled: {reason}")
-        self._seats[index].member.kill()
-        self._deaths.add(reason)
+        if self.before_replacing is not None:
+            self.before_replacing(reason)
+        lost = self._seats[index].member
+        lost.kill()
+        if not self._plan.replaces:
+            raise LearnerLostError(f"{reason}; weights are sent to all engines together")
+        self._deaths.add(reason, lost_node=lost.lost_node)
         if dispatch is not None:
             dispatch.lost(index)
         self._seats[index] = seat = self._start(index)
         if self._weights is not None:
             self._order_load(seat)
         seat.order("begin", self._plan.deadlines.sample_s, methodcaller("begin"))
+        if self._must_sleep:  # or it would be awake beside a learner that needs the GPU
+            self._order_sleep(seat)
 
 
 class FleetPublisher:

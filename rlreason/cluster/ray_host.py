@@ -28,6 +28,8 @@ KILL_S = 10.0
 """How long the order to kill may take on another node."""
 BLAME_S = 5.0
 """How long to look for a dead rank behind another rank's error."""
+LOCATE_S = 1.0
+"""How long to ask who is to be killed."""
 
 
 class Process(NamedTuple):
@@ -45,6 +47,7 @@ class Host:
     def __init__(self, log: str) -> None:
         """Say everything to the file ``log`` from here on."""
         self._part: Any = None
+        self._beside: Any = None
         if os.getpgrp() != os.getpid():
             os.setpgrp()
         Path(log).parent.mkdir(parents=True, exist_ok=True)
@@ -74,6 +77,14 @@ class Host:
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """``function(part, *args)``."""
         return function(self._part, *args)
+
+    def make_beside(self, factory: Callable[..., Any], *args: Any) -> None:
+        """Hold ``factory(part, *args)`` as well."""
+        self._beside = factory(self._part, *args)
+
+    def run_beside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """``function(what make_beside made, *args)``."""
+        return function(self._beside, *args)
 
     def stream(self, function: Callable[..., Iterator[Any]], *args: Any) -> Iterator[Any]:
         """The values of ``function(part, *args)``, each an object of its own."""
@@ -108,12 +119,21 @@ class Member:
             )
             .remote(str(self._log))
         )
-        self._identity = self.handle.identify.remote()
+        self.identity = self.ping()
         self.process: Process | None = None
+        self.is_ended = False
 
     def make(self, factory: Callable[..., Any], *args: Any) -> Any:
         """Order it to hold ``factory(*args)``; the reference that says when it does."""
         return self.handle.make.remote(factory, *args)
+
+    def make_beside(self, factory: Callable[..., Any], *args: Any) -> Any:
+        """Order it to hold ``factory(part, *args)`` beside its part."""
+        return self.handle.make_beside.remote(factory, *args)
+
+    def call_beside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Order ``function(what is beside, *args)``; the reference to its result."""
+        return self.handle.run_beside.remote(function, *args)
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Order ``function(part, *args)``; the reference to its result."""
@@ -126,7 +146,7 @@ class Member:
             LostError: If it does not start.
         """
         if self.process is None:
-            self.process = Process(*self.result(self._identity, seconds, "start"))
+            self.process = Process(*self.result(self.identity, seconds, "start"))
             log.info("%s: process %d on %s", self.name, self.process.group, self.process.address)
         return self.process
 
@@ -150,13 +170,19 @@ class Member:
         """What to say when it is."""
         return f"{self.name} gave no sign of life in {seconds:g} s ({phase}); its log: {self._log}"
 
+    def ping(self) -> Any:
+        """A reference that any living process answers once it is free."""
+        return self.handle.identify.remote()
+
+    @property
+    def lost_node(self) -> str | None:
+        """Its node, if Ray has found that the whole of it is gone."""
+        gone = {node["NodeID"] for node in self._ray.nodes() if not node["Alive"]}
+        return self.process.node if self.process and self.process.node in gone else None
+
     def kill(self) -> None:
         """End the process and all that it started."""
-        with contextlib.suppress(LostError):  # it never started: Ray has nothing but the actor
-            self.locate(1.0)
-        if self.process is not None:
-            kill_group(self._ray, self.process)
-        self._ray.kill(self.handle, no_restart=True)
+        end(self._ray, [self])
 
 
 def gather(ray: Any, refs: Sequence[tuple[Member, Any]], seconds: float, phase: str) -> list[Any]:
@@ -189,16 +215,36 @@ def gather(ray: Any, refs: Sequence[tuple[Member, Any]], seconds: float, phase: 
     return [member.result(ref, KILL_S, phase) for member, ref in refs]
 
 
-def kill_group(ray: Any, process: Process) -> None:
-    """Kill a process group, on whichever node it is."""
+def end(ray: Any, members: Sequence[Member]) -> None:
+    """End processes and all that they started, on all nodes at once.
+
+    A lost node has nothing to kill, but an order to it stays unanswered until Ray knows of the
+    loss: so all orders are awaited together, and none is given twice.
+    """
+    left = [member for member in members if not member.is_ended]
+    if left:
+        ray.wait([member.identity for member in left], num_returns=len(left), timeout=LOCATE_S)
+    orders = []
+    for member in left:
+        member.is_ended = True
+        with contextlib.suppress(LostError):  # it never started: Ray has nothing but the actor
+            orders += _order_kill(ray, member.locate(0.0))
+    if orders:
+        ray.wait(orders, num_returns=len(orders), timeout=KILL_S)
+    for member in left:
+        ray.kill(member.handle, no_restart=True)
+
+
+def _order_kill(ray: Any, process: Process) -> list[Any]:
+    """Kill a process group here, or order it killed where it is: that order."""
     if process.node == ray.get_runtime_context().get_node_id():
         _kill(process.group)
-        return
+        return []
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         node_id=process.node, soft=False
     )
     order = ray.remote(_kill).options(num_cpus=0, scheduling_strategy=strategy, max_retries=0)
-    ray.wait([order.remote(process.group)], timeout=KILL_S)  # a lost node has nothing to kill
+    return [order.remote(process.group)]
 
 
 def _kill(group: int) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from rlreason.cluster.ray_host import LostError, Member, gather
+from rlreason.cluster.ray_host import LostError, Member, end, gather
 from rlreason.config import DeadlineSection
 from rlreason.errors import LearnerLostError
 from rlreason.types import Coefficients, TrainBatch, TrainSequence, UpdateStats
+
+LOOK_S = 3.0
+"""How long a rank may take to show that it is there."""
 
 
 class RankedLearner:
@@ -95,6 +98,25 @@ class RankedLearner:
         self._gather(finished)
         return list(streams[0])
 
+    def meet_engines(self, factory: Callable[..., Any], *args: Any) -> None:
+        """Have every rank hold the sender ``factory(learner, *args)``."""
+        refs = [(member, member.make_beside(factory, *args)) for member in self._members]
+        self._gather(refs, phase="start", seconds=self._deadlines.start_s)
+
+    def send(self, version: int) -> None:
+        """Have every rank do its part in sending the current weights."""
+        send = methodcaller("send", version)
+        refs = [(member, member.call_beside(send)) for member in self._members]
+        self._gather(refs, phase="publish", seconds=self._deadlines.publish_s)
+
+    def free_port(self) -> tuple[str, int]:
+        """Address of rank 0, and a port that was free there just now."""
+        place = self._members[0].locate(self._deadlines.start_s)
+        port = self._ray.get(
+            self._members[0].handle.free_port.remote(), timeout=self._deadlines.start_s
+        )
+        return place.address, port
+
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """What engines are given; see protocols.Learner."""
         return self._unpack(self._ray.get(ref) for ref in self.weight_buckets())
@@ -124,19 +146,42 @@ class RankedLearner:
         digests: dict[str, str] = self._all(methodcaller("digests"))[0]
         return digests
 
+    def refuse_loss(self, hint: str) -> None:
+        """Look whether every rank is there, as ``hint`` says that something else is not.
+
+        One that is too busy to answer is taken to be there.
+
+        Raises:
+            LearnerLostError: If one is lost.
+        """
+        owners = {member.ping(): member for member in self._members}
+        ready, _ = self._ray.wait(list(owners), num_returns=len(owners), timeout=LOOK_S)
+        try:
+            for ref in ready:
+                owners[ref].result(ref, LOOK_S, "looked at")
+        except LostError as error:
+            self.kill()
+            raise LearnerLostError(f"{error}, and {hint}") from None
+
     def kill(self) -> None:
         """End all ranks."""
-        for member in self._members:
-            member.kill()
+        end(self._ray, self._members)
 
     def _all(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         return self._gather([(member, member.call(function, *args)) for member in self._members])
 
-    def _gather(self, refs: Sequence[tuple[Member, Any]]) -> list[Any]:
-        deadlines = self._deadlines
-        seconds = deadlines.learn_s if self._is_warm else max(deadlines.start_s, deadlines.learn_s)
+    def _gather(
+        self,
+        refs: Sequence[tuple[Member, Any]],
+        *,
+        phase: str = "learn",
+        seconds: float | None = None,
+    ) -> list[Any]:
+        if seconds is None:
+            limits = self._deadlines
+            seconds = limits.learn_s if self._is_warm else max(limits.start_s, limits.learn_s)
         try:
-            return gather(self._ray, refs, seconds, "learn")
+            return gather(self._ray, refs, seconds, phase)
         except LostError as error:
             self.kill()  # the others wait for it in a collective
             raise LearnerLostError(str(error)) from None
@@ -168,8 +213,7 @@ def make_ranks(
         ]
         gather(ray, refs, deadlines.start_s, "start")
     except LostError as error:
-        for member in members:
-            member.kill()
+        end(ray, members)
         raise LearnerLostError(str(error)) from None
 
 

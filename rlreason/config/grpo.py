@@ -131,6 +131,12 @@ class GrpoConfig(Section):
                 "that an adapter arrived cannot be proved where it is cut into parts; use "
                 "publish = merged"
             )
+        if lora.publish == "adapter" and self.cluster.weight_sync != "shared_memory":
+            raise ValueError(
+                f"learner.lora.publish = adapter with cluster.weight_sync = "
+                f"{self.cluster.weight_sync}: that carries whole weights; an adapter is small, "
+                "take weight_sync: shared_memory"
+            )
         return self
 
     def reward_of(self, pool: PoolSection) -> PluginConfig:

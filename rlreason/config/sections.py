@@ -220,6 +220,10 @@ class ClusterSection(Section):
     """Ray on GPUs: a learner rank and an engine on each GPU, or a GPU for each of them."""
     address: str | None = None
     """A running Ray cluster (``auto`` or host:port); null starts one on this machine's loopback."""
+    weight_sync: Literal["shared_memory", "cuda_ipc", "nccl"] = "shared_memory"
+    """How new weights reach the engines (ray). ``shared_memory``: over the host, anywhere.
+    ``cuda_ipc``: engines read their rank's GPU memory; colocated alone. ``nccl``: a broadcast from
+    rank 0's GPU; separate alone. The last two have never been run on a GPU."""
     deadlines: DeadlineSection = DeadlineSection()
     gpu_gib: float | None = Field(default=None, gt=0)
     """Memory of a GPU for the memory plan; null: what is found here."""
@@ -237,6 +241,19 @@ class ClusterSection(Section):
             )
         if self.backend == "inline" and self.address is not None:
             raise ValueError("address names a Ray cluster and needs backend: ray")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_have_a_way(self) -> Self:
+        if self.weight_sync == "shared_memory":
+            return self
+        layout = {"cuda_ipc": "colocated", "nccl": "separate"}[self.weight_sync]
+        if self.backend == "inline" or self.layout != layout:
+            raise ValueError(
+                f"weight_sync = {self.weight_sync} needs backend: ray and layout: {layout}, but "
+                f"they are {self.backend} and {self.layout}: GPU memory is shared between the "
+                "processes of one GPU, NCCL connects GPUs; or take weight_sync: shared_memory"
+            )
         return self
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import deepspeed
 import torch
+from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import (
     safe_get_full_fp32_param,
     safe_get_full_optimizer_state,
@@ -44,8 +45,12 @@ def named_parameters(model: Any, stage: int) -> Iterator[tuple[str, Tensor]]:
         return
     for bucket in _buckets(everything):
         with deepspeed.zero.GatheredParameters([parameter for _, parameter in bucket]):
+            # A reader may copy on a stream of its own: not before they are whole, and not after
+            # they are freed.
+            get_accelerator().synchronize()
             for name, parameter in bucket:
                 yield name, parameter.detach()
+            get_accelerator().synchronize()
 
 
 def trained_parameters(model: Any) -> list[tuple[str, Any]]:

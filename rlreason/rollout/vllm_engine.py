@@ -1,4 +1,4 @@
-"""The vLLM rollout engine, in the learner's process. It and adapters.py alone import vllm.
+"""The vLLM rollout engine, in the learner's process.
 
 The same class serves a CPU and one GPU. Completions come back as token ids with the logprobs they
 were sampled with (temperature included) and the version of the weights that made them.
@@ -22,6 +22,7 @@ from rlreason.rollout.adapters import Adapters, adapter_options
 from rlreason.rollout.environment import prepare_environment
 from rlreason.rollout.memory import BLOCK_TOKENS, GpuShare, concurrent_sequences, plan_cache
 from rlreason.rollout.parallel import reload_workers
+from rlreason.rollout.reload import reload_worker, repack_worker
 from rlreason.rollout.requests import EngineConfig, Request, RequestMaker
 from rlreason.types import Problem, Rollout, RolloutGroup
 
@@ -54,6 +55,8 @@ class EngineStart(NamedTuple):
     """With ``lora``: folder of the adapter of ``version`` over ``path``; None: it has none."""
     gpu: GpuShare | None = None
     """What the memory plan leaves the engine; None on a CPU, and where it has a GPU alone."""
+    transfer: str | None = None
+    """Back end of vLLM's weight-transfer API by which weights will come; None: it is not used."""
 
 
 class VllmEngine:
@@ -123,6 +126,8 @@ class VllmEngine:
             }
         if self._start.lora is not None:
             derived |= adapter_options(self._start.lora)
+        if self._start.transfer is not None:
+            derived["weight_transfer_config"] = {"backend": self._start.transfer}
         return derived | self._rollout.vllm
 
     def generate(
@@ -262,31 +267,31 @@ class VllmEngine:
         if self._adapters is not None:
             self._adapters.load(dict(tensors), version=version)
         elif self._rollout.tensor_parallel > 1:
-            reload_workers(self._engine, tensors, _reload_worker)
+            reload_workers(self._engine, tensors, reload_worker)
         else:
-            self._engine.collective_rpc(functools.partial(_reload_worker, tensors=tensors))
+            self._engine.collective_rpc(functools.partial(reload_worker, tensors=tensors))
+        self._now_holds(version)
+
+    def join_transfer(self, info: dict[str, Any]) -> None:
+        """Meet the sender of weights, as vLLM's weight-transfer API has it."""
+        self._llm.init_weight_transfer_engine({"init_info": info})
+
+    def start_transfer(self) -> None:
+        """Make ready for weights in parts."""
+        self._wake()
+        self._llm.start_weight_update()
+
+    def receive(self, info: dict[str, Any]) -> None:
+        """Take the part that ``info`` describes; it comes by the back end's own way."""
+        self._llm.update_weights({"update_info": info})
+
+    def finish_transfer(self, version: int) -> None:
+        """All parts of ``version`` are there: use them, and drop what the old weights left."""
+        self._llm.finish_weight_update()
+        self._engine.collective_rpc(repack_worker)
+        self._now_holds(version)
+
+    def _now_holds(self, version: int) -> None:
         if not self._engine.reset_prefix_cache():
             raise TrainingStopped("vLLM kept prefix-cache blocks of the previous policy version")
         self.policy_version = version
-
-
-def _reload_worker(worker: Any, tensors: Iterator[tuple[str, Tensor]]) -> None:
-    """Load ``tensors`` through the model runner, vLLM's own way for a running engine."""
-    runner = worker.model_runner
-    runner.reload_weights(weights_iterator=tensors)
-    repack_tied_head(runner.get_model())
-
-
-def repack_tied_head(model: Any) -> None:
-    """Pack a tied lm_head anew on CPU.
-
-    vLLM packs linear weights at load. A tied lm_head shares the embedding's parameter, which a
-    reload replaces, but the head's packed copy stays the old one: sampled logprobs drift from the
-    learner's (0.04 to 0.5 nats seen) and nothing else shows it.
-    """
-    head = getattr(model, "lm_head", None)
-    if head is None or not hasattr(head, "cpu_linear"):
-        return
-    from vllm.model_executor.layers.utils import dispatch_cpu_unquantized_gemm
-
-    dispatch_cpu_unquantized_gemm(head, remove_weight=False)

@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rlreason.algorithms.batching import plan_microbatches
-from rlreason.algorithms.spreading import plan_for_ranks, row_cost, spread
+from rlreason.algorithms.spreading import empty_microbatch, plan_for_ranks, row_cost, spread
 from rlreason.types import TrainSequence
 
 
@@ -59,6 +60,18 @@ def test_cost_is_quadratic_so_one_long_row_outweighs_more_tokens_in_short_ones()
     assert [len(share) for share in shares] == [1, 12]
 
 
+def test_the_cost_of_a_row_by_hand() -> None:
+    # 12 tokens x (1 + 12 / (6 x 2)): at this length attention costs as much as the rest.
+    assert row_cost(12, width=2) == 24
+
+
+def test_the_dearest_is_dealt_first() -> None:
+    # In the given order the two short ones would part, and one rank would have 9 of the 12 tokens.
+    rows = [(sequence(length, first=index),) for index, length in enumerate((3, 3, 6))]
+    shares = spread([[row] for row in rows], ranks=2, width=10**6)
+    assert [[len(row[0].token_ids) for row in share] for share in shares] == [[6], [3, 3]]
+
+
 def test_the_dearest_share_is_within_a_third_of_the_even_one() -> None:
     lengths = [50, 3, 20, 20, 41, 8, 8, 30, 12, 25, 33, 6]
     rows = [(sequence(length, first=index),) for index, length in enumerate(lengths)]
@@ -99,3 +112,22 @@ def test_a_whole_group_is_on_one_rank(sizes: list[int], ranks: int, shared: int)
     assert len({len(plan) for plan in plans}) == 1
     computed = Counter(one for plan in plans for rows in plan for row in rows for one in row)
     assert computed == Counter(sequences)
+
+
+def test_whole_groups_are_dealt_one_by_one_and_rows_where_no_group_must_be_whole() -> None:
+    sequences = [sequence(5, first=first, group=group) for group in (0, 1) for first in (7, 8)]
+    for whole, expected in ((True, [[0, 0], [1, 1]]), (None, [[0, 1], [0, 1]])):
+        options = {} if whole is None else {"whole_groups": whole}
+        plans = plan_for_ranks(sequences, ranks=2, budget=99, max_shared_row=0, width=8, **options)
+        assert [[row[0].group for rows in plan for row in rows] for plan in plans] == expected
+
+
+def test_an_empty_microbatch_is_two_tokens_that_nobody_counts() -> None:
+    batch = empty_microbatch(torch.device("cpu"))
+    assert batch.input_ids.tolist() == [[0, 0]]
+    assert (batch.predicts.tolist(), batch.targets.tolist()) == ([0], [0])
+    assert batch.advantages.tolist() == [0.0]
+    assert batch.rollout_logprobs is None
+    assert batch.attention_mask is None
+    assert batch.num_tokens == 0
+    assert empty_microbatch(torch.device("meta")).input_ids.device.type == "meta"

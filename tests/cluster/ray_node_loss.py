@@ -24,7 +24,7 @@ from rlreason.sweep.run import run_sweep
 QUICK_TO_SEE_DEATH = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 500,
+    "health_check_timeout_ms": 5000,  # of one that lives; a dead one refuses at once
     "health_check_failure_threshold": 3,
 }
 

@@ -100,3 +100,13 @@ def test_old_deaths_are_forgotten() -> None:
     for count in range(4 * MAX_DEATHS):
         now[0] = count * WINDOW_S / (MAX_DEATHS - 0.5)
         deaths.add("engine 0 died")
+
+
+def test_a_lost_node_is_one_death_however_many_engines_it_had() -> None:
+    deaths = Deaths(now=lambda: 0.0)
+    for engine in range(8):
+        deaths.add(f"engine {engine} died", lost_node="n1")
+    deaths.add("engine 8 died", lost_node="n2")
+    deaths.add("engine 0 died")
+    with pytest.raises(TrainingStopped, match=r"4 deaths in 10 minutes.*engine 7 died"):
+        deaths.add("engine 0 died")

@@ -2,124 +2,22 @@
 
 import importlib.util
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray_fakes
 from process_tree import LOOPBACK, descendants, is_alive, listeners
-from ray_fakes import problem
+from ray_fakes import IMPATIENT, await_death, problem, processes
 
 from rlreason.cluster.deaths import Deaths
-from rlreason.config import ClusterSection, DeadlineSection, GrpoConfig
 from rlreason.errors import LearnerLostError, PluginError, StalePolicyError, TrainingStopped
-from rlreason.types import RolloutGroup
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="needs the ray extra"
 )
-ROOT = Path(__file__).parents[2]
-DEADLINES = DeadlineSection(start_s=100, sample_s=4, learn_s=5, publish_s=50)
-CONFIG = GrpoConfig.model_validate(
-    {
-        "model": {"path": "unused"},
-        "pools": [{"name": "fake", "source": "unused", "reward": "unused:Unused"}],
-        "rollout": {"group_size": 2},
-    }
-)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[tuple[Any, Any]]:
-    """The connected module, and the places of two ranks and two engines."""
-    from rlreason.cluster.ray_cluster import open_cluster, reserve
-
-    section = ClusterSection(backend="ray", learners=2, engines=2, deadlines=DEADLINES)
-    before = dict(os.environ)
-    path = [str(Path(__file__).parent), str(ROOT), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)
-    with open_cluster(section, weight_bytes=1):
-        pass  # a lost rank closes the cluster, and opens another in the same process
-    with open_cluster(section, weight_bytes=1) as ray:
-        yield ray, reserve(ray, section)
-    os.environ.clear()
-    os.environ.update(before)
-
-
-@pytest.fixture
-def start_fleet(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_engines import EngineFleet, EngineSeat, FleetPlan
-    from rlreason.cluster.ray_host import Member
-    from rlreason.rollout.requests import RequestMaker
-
-    ray, places = cluster
-    fleets = []
-
-    def seat(index: int) -> EngineSeat:
-        bundle = places.engine_bundles[index]
-        member = Member(ray, f"engine {index}", places, bundle, gpus=0, logs=tmp_path)
-        made = member.make(ray_fakes.make_engine, tmp_path)
-        return EngineSeat(member, made, start_s=DEADLINES.start_s)
-
-    def start(*, at_once: int = 100, deaths: Deaths | None = None) -> EngineFleet:
-        plan = FleetPlan(engines=2, at_once=at_once, fixed=False, deadlines=DEADLINES)
-        fleet = EngineFleet(
-            ray,
-            seat,
-            RequestMaker(CONFIG),
-            plan,
-            version=0,
-            deaths=deaths or Deaths(),
-            load=ray_fakes.load,
-        )
-        fleets.append(fleet)
-        fleet.await_start()
-        return fleet
-
-    yield start
-    for fleet in fleets:
-        fleet.close()
-
-
-@pytest.fixture
-def start_ranks(cluster: tuple[Any, Any], tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from rlreason.cluster.ray_host import Member
-    from rlreason.cluster.ray_learner import RankedLearner, make_ranks
-
-    ray, places = cluster
-    started = []
-
-    def start(**told: int) -> RankedLearner:
-        members = [
-            Member(ray, f"learner rank {rank}", places, bundle, gpus=0, logs=tmp_path)
-            for rank, bundle in enumerate(places.rank_bundles)
-        ]
-        learner = RankedLearner(ray, members, deadlines=DEADLINES, pack=ray_fakes.pack, unpack=list)
-        started.append(learner)
-        where = str(tmp_path)
-        make_ranks(
-            ray, members, ray_fakes.make_rank, told, meeting_folder=where, deadlines=DEADLINES
-        )
-        return learner
-
-    yield start
-    for learner in started:
-        learner.kill()
-
-
-def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
-    """Problem -> process that answered it, and that one's child."""
-    answers = {group.problem.id: group.rollouts[0].completion.split() for group in groups}
-    return {name: (int(own), int(child)) for name, (own, child) in answers.items()}
-
-
-def await_death(*gone: int) -> None:
-    deadline = time.monotonic() + 10
-    while any(map(is_alive, gone)):
-        assert time.monotonic() < deadline, gone
-        time.sleep(0.02)
 
 
 def test_all_are_answered_and_an_engine_that_drains_early_gets_what_waits(
@@ -160,7 +58,7 @@ def test_a_killed_engine_is_replaced_and_its_requests_are_asked_for_once_more(
 def test_a_hung_engine_is_killed_with_its_child_and_replaced(
     start_fleet: Callable[..., Any],
 ) -> None:
-    fleet = start_fleet()
+    fleet = start_fleet(deadlines=IMPATIENT)
     before = processes(list(fleet.generate([problem("a"), problem("b")], step=0)))
     groups = list(fleet.generate([problem("stuck", hangs=1), problem("fine")], step=1))
     assert sorted(group.problem.id for group in groups) == ["fine", "stuck"]
@@ -178,6 +76,20 @@ def test_an_engine_that_did_not_take_the_weights_is_told(start_fleet: Callable[.
     fleet.load_buckets([], version=12)
     with pytest.raises(StalePolicyError, match=r"engine \d reports policy version 12 after.* 13"):
         fleet.load_buckets([], version=13)
+
+
+def test_the_replacement_of_an_engine_that_died_asleep_sleeps_too(
+    start_fleet: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet = start_fleet()
+    fleet.load_buckets([], version=3)
+    dead, _ = processes(list(fleet.generate([problem("a")], step=3)))["a"]
+    fleet.sleep()
+    os.kill(dead, signal.SIGKILL)
+    fleet.sleep()  # a second forward of the learner, before anything is sampled
+    assert not list(tmp_path.glob("awake *"))
+    [group] = fleet.generate([problem("b")], step=3)
+    assert group.rollouts[0].policy_version == 3
 
 
 def test_answers_of_an_abandoned_phase_are_dropped(start_fleet: Callable[..., Any]) -> None:
@@ -226,3 +138,69 @@ def test_a_silent_rank_is_as_lost(start_ranks: Callable[..., Any]) -> None:
 def test_an_error_of_a_rank_is_its_own_and_no_loss(start_ranks: Callable[..., Any]) -> None:
     with pytest.raises(PluginError, match=r"rank \d raises"):
         start_ranks(raises_at=0).update([], step=0)
+
+
+def test_what_took_an_engine_and_a_rank_is_the_loss_of_the_learner(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any], tmp_path: Path
+) -> None:
+    fleet, learner = start_fleet(), start_ranks()
+    fleet.before_replacing = learner.refuse_loss
+    os.kill(learner.update([], step=0), signal.SIGKILL)
+    with pytest.raises(LearnerLostError, match=r"rank 0 died \(looked at\).*and engine \d died"):
+        list(fleet.generate([problem("deadly", deaths=9)], step=0))
+    # No time is lost on another engine: all will start again.
+    assert (tmp_path / "asked").read_text().splitlines() == ["deadly"]
+
+
+def test_a_rank_that_is_busy_is_not_lost(
+    start_ranks: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rlreason.cluster import ray_learner
+
+    learner = start_ranks()
+    busy = learner._members[0].call(ray_fakes.linger, tmp_path)
+    monkeypatch.setattr(ray_learner, "LOOK_S", 0.2)
+    learner.refuse_loss("engine 0 died")
+    (tmp_path / "enough").touch()
+    learner._members[0].result(busy, 10, "busy")
+
+
+@pytest.fixture
+def publish(
+    start_fleet: Callable[..., Any], start_ranks: Callable[..., Any]
+) -> Callable[[int], Any]:
+    """Publish from ranks that send past the driver; the engines that were sent to."""
+    from rlreason.cluster.ray_transfer import RemoteEngines, TransferPublisher
+
+    fleet, learner = start_fleet(replaces=False), start_ranks()
+    engines = RemoteEngines(fleet.handles, processes_each=1)
+    learner.meet_engines(ray_fakes.SendingRank, engines)
+    publisher = TransferPublisher(learner, fleet)
+
+    def publish(version: int) -> Any:
+        publisher.publish(version)
+        return fleet
+
+    return publish
+
+
+def test_what_ranks_send_is_asked_for_at_every_engine(publish: Callable[[int], Any]) -> None:
+    groups = list(publish(7).generate([problem(str(i)) for i in range(6)], step=7))
+    assert len(set(processes(groups).values())) == 2
+    assert {rollout.policy_version for group in groups for rollout in group.rollouts} == {7}
+    with pytest.raises(StalePolicyError, match="reports policy version 7 after version 13"):
+        publish(13)
+
+
+def test_an_engine_lost_in_a_transfer_takes_the_learner_with_it(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="an engine died while weights came"):
+        publish(14)
+
+
+def test_an_engine_that_weights_are_sent_to_is_not_replaced_alone(
+    publish: Callable[[int], Any],
+) -> None:
+    with pytest.raises(LearnerLostError, match="weights are sent to all engines together"):
+        list(publish(3).generate([problem("deadly", deaths=1)], step=3))

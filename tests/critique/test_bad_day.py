@@ -58,7 +58,7 @@ def test_every_item_of_a_bad_day_is_accounted_for_and_no_file_holds_the_key(
             model="big",
             key_from=VARIABLE,
             max_attempts=3,
-            timeout_s=1.5,
+            timeout_s=3.0,
         )
         writer = EndpointWriter(section, where="teachers.gpt", first_wait_s=0.001)
         responses = collect_responses(

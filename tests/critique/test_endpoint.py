@@ -16,10 +16,6 @@ from rlreason.types import TextReply, TextRequest
 TRUE = r"It is \boxed{632}." "\nConclusion: wrong [END]"
 
 
-PATIENCE_S = 1.0
-"""Long enough for a busy machine's loopback; only tests of silence wait for it."""
-
-
 @pytest.fixture(autouse=True)
 def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
@@ -111,13 +107,18 @@ FAULTS: dict[str, Callable[[], Response]] = {
 }
 
 
+def patience(fault: str) -> float:
+    """Seconds; short where nothing comes, long where busy cores may hold up what comes."""
+    return 1.0 if fault == "silence" else 60.0
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_may_heal_is_asked_again(fault: str) -> None:
     def script(prompt: str, before: int) -> Response:
         return FAULTS[fault]() if before == 0 else chat(TRUE)
 
     with serving(script) as server:
-        reply = replies_of(teacher(server, timeout_s=PATIENCE_S), "a")["a"]
+        reply = replies_of(teacher(server, timeout_s=patience(fault)), "a")["a"]
     assert (reply.text, reply.error, reply.attempts) == (TRUE, None, 2)
 
 
@@ -127,7 +128,7 @@ def test_what_does_not_heal_is_an_error_after_all_attempts(fault: str) -> None:
         return FAULTS[fault]() if prompt == "bad" else chat(TRUE)
 
     with serving(script) as server:
-        writer = teacher(server, timeout_s=PATIENCE_S, max_attempts=2)
+        writer = teacher(server, timeout_s=patience(fault), max_attempts=2)
         replies = replies_of(writer, "bad", "good")
         assert server.prompts == {"bad": 2, "good": 1}
     assert replies["good"].text == TRUE

@@ -16,11 +16,15 @@ os.environ["GLOO_SOCKET_IFNAME"] = "lo"
 
 import torch
 from safetensors.torch import save_file
+from sending_rank import send_both_ways
 from test_deepspeed_learner import make_batch, make_learner
 from test_objectives import CASES, make_groups, with_drift
 
 from rlreason.cluster.inline import RankPlace, prepare_process
 from rlreason.config import ClusterSection
+from rlreason.errors import StalePolicyError
+from rlreason.learner.deepspeed_learner import DeepSpeedLearner
+from rlreason.types import TrainBatch
 
 
 def main() -> None:
@@ -53,6 +57,7 @@ def update_once(job: dict[str, Any], rank: int, stage: int, out: Path) -> None:
         unsampled = (replace(one, rollout_logprobs=None) for one in batch.sequences)
         batch = replace(batch, sequences=tuple(unsampled))
     before = learner.digests()
+    proof = {} if saved else prove(learner, batch)
     # Later updates: the old logprobs are a forward that all ranks must take alike.
     stats = learner.update([batch] * job["updates"], step=0)
     weights = {name: tensor.clone() for name, tensor in learner.named_tensors()}
@@ -61,11 +66,31 @@ def update_once(job: dict[str, Any], rank: int, stage: int, out: Path) -> None:
         (out / "policy").mkdir(parents=True)
     learner.save(out / "learner")
     learner.export_policy(out / "policy")
+    if job["sends"]:
+        send_both_ways(learner, out)
     if rank == 0:
         save_file(weights, out / "weights.safetensors")
-        facts = {"before": before, "after": digests}
+        facts = {"before": before, "after": digests} | proof
         facts |= {name: getattr(stats, name) for name in stats.__slots__}
         (out / "facts.json").write_text(json.dumps(facts))
+
+
+def prove(learner: DeepSpeedLearner, batch: TrainBatch) -> dict[str, Any]:
+    """What ``check_sampler`` says of samples that are off in their last token."""
+    first, *others = batch.sequences
+
+    def off_by(nats: float) -> float:
+        assert first.rollout_logprobs is not None
+        changed = (*first.rollout_logprobs[:-1], first.rollout_logprobs[-1] - nats)
+        return learner.check_sampler([replace(first, rollout_logprobs=changed), *others], version=7)
+
+    little = 2e-5 * batch.num_loss_tokens
+    facts: dict[str, Any] = {"gap": off_by(little), "refusal": ""}
+    try:
+        off_by(10 * little)
+    except StalePolicyError as error:  # of every rank, which go on alike
+        facts["refusal"] = str(error)
+    return facts
 
 
 def write_gradients(job: dict[str, Any], rank: int, folder: Path) -> None:

@@ -1,39 +1,29 @@
 """An adapter trained by two ranks is the one that a single rank trains, and goes on from either."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from warm_start import WarmProcess
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 STAGES = [0, 2]
 """Stage 1 shares DeepSpeed's code with 2."""
 
 
-def run(place: Path, *, ranks: int, jobs: list[dict[str, Any]]) -> None:
+def run(warm: WarmProcess, place: Path, *, ranks: int, jobs: list[dict[str, Any]]) -> None:
     """Do the jobs, one after the other, in a process per rank."""
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE)))
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     order = {"ranks": ranks, "meeting": str(place / f"meeting-{ranks}"), "jobs": jobs}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, HERE / "lora_rank.py", json.dumps(order | {"rank": rank})],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    started = [
+        warm.start(HERE / "lora_rank.py", json.dumps(order | {"rank": rank}))
         for rank in range(ranks)
     ]
-    outputs = [process.communicate(timeout=250)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * ranks, "\n".join(outputs)
+    for rank in started:
+        code, output = rank.finish()
+        assert code == 0, output
 
 
 def facts(folder: Path, stage: int) -> dict[str, Any]:
@@ -41,14 +31,14 @@ def facts(folder: Path, stage: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def folders(warm: WarmProcess, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """One rank's, two ranks', and what one rank holds after loading the latter."""
     place = tmp_path_factory.mktemp("ranks")
     one, two, again = (place / name for name in ("one", "two", "again"))
     learns = {"stages": STAGES}
-    run(place, ranks=2, jobs=[learns | {"folder": str(two)}])
+    run(warm, place, ranks=2, jobs=[learns | {"folder": str(two)}])
     loads = learns | {"folder": str(again), "load": str(two)}
-    run(place, ranks=1, jobs=[learns | {"folder": str(one)}, loads])
+    run(warm, place, ranks=1, jobs=[learns | {"folder": str(one)}, loads])
     return one, two, again
 
 

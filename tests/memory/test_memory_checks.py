@@ -10,11 +10,12 @@ from rlreason.cli import app
 from rlreason.config_file import load_config
 from rlreason.errors import ConfigError
 
-SMALL = ["run.steps=1", "evaluation.every=0"]
+POOL = "{name: a, source: arithmetic:add, options: {digits: 3, size: 100}, held_out: 8}"
+SMALL = ["run.steps=1", "evaluation.every=0", f"pools=[{POOL}]"]
 
 
 def dry_run(*overrides: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["train", "grpo.yaml", "--dry-run", *overrides])
+    result = CliRunner().invoke(app, ["train", "grpo.yaml", "--dry-run", *SMALL, *overrides])
     return result.exit_code, result.output
 
 

@@ -5,15 +5,15 @@ Real engine, real learner. An adapter that silently stays away gives completions
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import real_parts
+from plain_vllm import PROGRAM, answers
 from transformers import AutoTokenizer
+from warm_start import WarmProcess
 
 from rlreason.cluster.inline import prepare_process
 from rlreason.config import ClusterSection, LoraSection
@@ -164,28 +164,8 @@ def test_nothing_published_is_no_publication(engine: VllmEngine) -> None:
         engine.load_weights(whole, version=1)
 
 
-PLAIN_VLLM = """
-import json, sys
-from vllm import LLM, SamplingParams
-from vllm.lora.request import LoRARequest
-base, policy, adapter = sys.argv[1:]
-greedy = SamplingParams(temperature=0.0, max_tokens=24, logprobs=0, detokenize=False)
-prompts = [{"prompt_token_ids": [1, 20, 21, 22 + i]} for i in range(3)]
-options = dict(dtype="float32", max_model_len=96, enforce_eager=True, max_num_seqs=8,
-               kv_cache_memory_bytes=1 << 24, skip_tokenizer_init=True)
-def answers(llm, **adapter):
-    outputs = llm.generate(prompts, greedy, use_tqdm=False, **adapter)
-    chosen = [(o.outputs[0].token_ids, o.outputs[0].logprobs) for o in outputs]
-    return [[at[t].logprob for t, at in zip(ids, every)] for ids, every in chosen]
-adapted = LLM(base, enable_lora=True, max_lora_rank=8, **options)
-rows = [answers(adapted, lora_request=LoRARequest("exported", 1, adapter)), answers(adapted)]
-rows.append(answers(LLM(policy, **options)))
-print("ANSWERS", json.dumps(rows))
-"""
-
-
 def test_merged_and_adapter_exports_give_equal_logprobs_in_plain_vllm(
-    engine: VllmEngine, tmp_path: Path
+    engine: VllmEngine, tmp_path: Path, warm: WarmProcess
 ) -> None:
     learner = start_learner()
     publisher = InlinePublisher(learner, engine)
@@ -194,17 +174,18 @@ def test_merged_and_adapter_exports_give_equal_logprobs_in_plain_vllm(
         publisher.publish(number + 1)
     learner.export_policy(tmp_path / "policy")
     learner.export_adapter(tmp_path / "adapter")
-    done = subprocess.run(
-        [sys.executable, "-c", PLAIN_VLLM, MODEL, tmp_path / "policy", tmp_path / "adapter"],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("ANSWERS")]
-    adapted, base, merged = json.loads(line.removeprefix("ANSWERS"))
-    for mine, theirs in zip(merged, adapted, strict=True):
+    prompts = [[1, 20, 21, 22 + last] for last in range(3)]
+    exported = {"policy": tmp_path / "policy", "base": MODEL, "adapter": MODEL}
+    logprobs = {}
+    for name, model in exported.items():
+        order = {"model": str(model), "prompts": prompts, "max_tokens": 24}
+        if name == "adapter":
+            order["adapter"] = str(tmp_path / "adapter")
+        done = answers(*warm.run(PROGRAM, json.dumps(order)))
+        logprobs[name] = [answer["logprobs"] for answer in done]
+    for mine, theirs in zip(logprobs["policy"], logprobs["adapter"], strict=True):
         assert mine == pytest.approx(theirs, abs=1e-4)
-    assert base[0][0] != pytest.approx(adapted[0][0], abs=0.001)
+    assert logprobs["base"][0][0] != pytest.approx(logprobs["adapter"][0][0], abs=0.001)
 
 
 def test_an_engine_that_starts_from_an_exported_adapter_samples_from_it(

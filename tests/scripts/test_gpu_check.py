@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from rlreason.config_file import load_config
 from rlreason.memory.plan import GIB
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -70,6 +71,28 @@ def test_a_broken_promise_fails(values: dict[str, Any], failed: str) -> None:
     assert [what for (_, what), verdict in judged.items() if verdict == "FAILED"] == [failed]
 
 
+def test_a_run_that_fails_is_a_row_and_hides_no_other() -> None:
+    judged = verdicts(result(), {"mode": "turns", "exit_code": 1})
+    assert judged["turns", "exit code"] == "FAILED"
+    assert judged["together", "engine against learner"] == "ok"
+
+
+def test_the_two_ways_of_weights_are_compared() -> None:
+    rows = CHECK.judge(
+        [result("shared_memory", publish_s=0.4), result("cuda_ipc", publish_s=0.1)], cpu=False
+    )
+    assert rows[-1]["value"] == "0.25"
+    assert "FAILED" not in {row["verdict"] for row in rows}
+
+
+def test_runs_under_ray_are_a_valid_recipe() -> None:
+    for mode in ("shared_memory", "cuda_ipc"):
+        job = {"mode": mode, "cpu": True, "steps": 0, "folder": "unused"}
+        overrides = RUN.run_overrides(job, Path("tiny-arithmetic"))
+        config = load_config(str(SCRIPTS / "gpu_check.yaml"), overrides)
+        assert (config.cluster.backend, config.cluster.weight_sync) == ("ray", mode)
+
+
 def test_float32_has_a_limit_of_its_own() -> None:
     assert verdicts(result(mismatch_abs=0.01), cpu=True)["together", "engine against learner"] == (
         "FAILED"
@@ -92,7 +115,6 @@ def test_the_command_line() -> None:
 
 
 def test_the_memory_at_which_parts_take_turns_is_found() -> None:
-    from rlreason.config_file import load_config
     from rlreason.memory.plan import Job, plan_memory
     from rlreason.memory.shape import ModelShape
     from rlreason.rollout.memory import cache_tokens

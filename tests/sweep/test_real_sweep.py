@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from small_sweep import write_files
+from warm_start import WarmProcess
 
 SWEEP = """
 kind: sweep
@@ -26,22 +27,21 @@ slots: 2
 """
 
 
-def rlreason(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rlreason", "sweep", "small.yaml", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+COMMAND = ("-m", "rlreason", "sweep", "small.yaml")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("real")
     write_files(folder, SWEEP)
-    result = rlreason(folder)
+    result = subprocess.run(
+        [sys.executable, *COMMAND],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return folder, result.stdout
 
@@ -58,18 +58,22 @@ def test_trials_are_ordinary_runs(done: tuple[Path, str]) -> None:
     assert (folder / "sweeps" / "small" / "report.html").is_file()
 
 
-def test_a_dry_run_says_what_is_done_and_how_long_the_rest_takes(done: tuple[Path, str]) -> None:
-    result = rlreason(done[0], "--dry-run", "seeds=[0,1]")
-    assert result.returncode == 0, result.stderr
-    assert "2 of 4 trials finished, 2 waiting, eta" in result.stdout
-    assert "curriculum.use" in result.stdout
+def test_a_dry_run_says_what_is_done_and_how_long_the_rest_takes(
+    done: tuple[Path, str], warm: WarmProcess
+) -> None:
+    code, output = warm.run(*COMMAND, "--dry-run", "seeds=[0,1]", cwd=done[0])
+    assert code == 0, output
+    assert "2 of 4 trials finished, 2 waiting, eta" in output
+    assert "curriculum.use" in output
     assert not (done[0] / "sweeps" / "small" / "trials" / "dump-s1").exists()
 
 
-def test_a_plug_in_that_does_not_load_is_found_before_any_trial_starts(tmp_path: Path) -> None:
+def test_a_plug_in_that_does_not_load_is_found_before_any_trial_starts(
+    tmp_path: Path, warm: WarmProcess
+) -> None:
     write_files(tmp_path, SWEEP.replace("window: 50", "windows: 50"))
-    result = rlreason(tmp_path)
-    assert result.returncode == 2
-    assert "trial dump-s0" in result.stderr
-    assert "did you mean 'window'" in result.stderr
+    code, output = warm.run(*COMMAND, cwd=tmp_path)
+    assert code == 2
+    assert "trial dump-s0" in output
+    assert "did you mean 'window'" in output
     assert not (tmp_path / "sweeps").exists()
