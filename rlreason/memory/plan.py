@@ -22,6 +22,8 @@ SAMPLER_COPIES = 3
 """Float32 logits of every running sequence: themselves, their softmax, and their sorting."""
 PUBLICATION_BYTES = 256 * 2**20
 """Weights on their way to the engine: a bucket, or the largest matrix."""
+NCCL_BUFFERS = 2
+"""Of vLLM's packed weight transfer, its own default."""
 GOOD_CACHE_FRAC = 0.25
 """Share of the wished-for KV cache below which engine and learner do not fit together."""
 
@@ -95,8 +97,10 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
     if config.cluster.backend == "ray" and config.cluster.layout == "separate":
         outside["CUDA context"] = CONTEXT_BYTES
         cache = between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
+        sent = publication_bytes(config, job.model)
+        sender = {"publication": sent} if config.cluster.weight_sync == "nccl" else {}
         columns: tuple[Column, ...] = (
-            Column("each learner GPU", outside | learner_parts(learner)),
+            Column("each learner GPU", outside | sender | learner_parts(learner)),
             Column("each engine GPU", outside | engine | {"KV cache": cache}),
         )
         start = Column("each learner GPU, starting", outside | _whole_weights(learner))
@@ -203,9 +207,16 @@ def engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
     return {
         "engine weights": model.parameters * size // config.rollout.tensor_parallel,
         "engine workspace": max(forward, sampler),
-        "publication": max(PUBLICATION_BYTES, model.vocabulary * model.width * size),
+        "publication": publication_bytes(config, model),
         "CUDA graphs": 0 if config.rollout.vllm.get("enforce_eager") else GRAPH_BYTES,
     }
+
+
+def publication_bytes(config: GrpoConfig, model: ModelShape) -> int:
+    """Of weights on their way, at either end; NCCL fills one buffer while it sends another."""
+    largest = model.vocabulary * model.width * model.bytes_of(config.model.dtype)
+    buffers = NCCL_BUFFERS if config.cluster.weight_sync == "nccl" else 1
+    return buffers * max(PUBLICATION_BYTES, largest)
 
 
 def _batch_tokens(config: GrpoConfig, job: Job) -> int:

@@ -249,3 +249,12 @@ def test_what_deepspeed_is_told_to_keep_on_the_host_is_not_on_the_gpu() -> None:
     config = recipe(2, learner={"deepspeed": {"zero_optimization": zero}})
     memory = learner_memory(config, SEVEN, teacher=None, bucket_elements=0)
     assert (memory.optimizer, memory.host) == (0, 12 * SEVEN.parameters // 8)
+
+
+def test_nccl_has_two_buffers_at_both_ends() -> None:
+    cluster = EIGHT | {"layout": "separate", "weight_sync": "nccl"}
+    # The largest matrix: 152,064 x 3584 x 2 bytes.
+    for column in plan_memory(recipe(3, cluster=cluster), JOB).columns:
+        assert column.parts["publication"] == 2 * 152_064 * 3584 * 2
+    over_the_host = plan_memory(recipe(3, cluster=EIGHT | {"layout": "separate"}), JOB)
+    assert "publication" not in over_the_host.columns[0].parts
