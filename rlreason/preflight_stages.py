@@ -6,6 +6,7 @@ engine: no two of them are there at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.table import Table
@@ -70,8 +71,11 @@ def _training(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Stage:
     if learner.lora is not None:  # dropout is of no weight here, and refused where engines sample
         lora = learner.lora.model_copy(update={"dropout": 0.0})
         learner = learner.model_copy(update={"lora": lora})
+    batch = math.ceil(config.training.batch_size / recipe.rollout.group_size)
+    rollout = recipe.rollout.model_copy(update={"problems_per_step": batch})
     job = checked.plan.memory_job._replace(max_len=config.training.max_tokens)
-    return Stage("training", "learner", recipe.model_copy(update={"learner": learner}), job, "")
+    trained = recipe.model_copy(update={"learner": learner, "rollout": rollout})
+    return Stage("training", "learner", trained, job, "")
 
 
 def _writing(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Iterator[Stage]:

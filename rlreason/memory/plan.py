@@ -161,7 +161,11 @@ def _colocated(
 
 
 def learner_of(config: GrpoConfig, job: Job) -> LearnerMemory:
-    """What one rank of the recipe holds."""
+    """What one rank of the recipe holds; a micro-batch is no larger than a step."""
+    step = config.rollout.problems_per_step * config.rollout.group_size * job.max_len
+    if step < config.learner.tokens_per_microbatch:
+        learner = config.learner.model_copy(update={"tokens_per_microbatch": step})
+        config = config.model_copy(update={"learner": learner})
     return learner_memory(
         config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
     )

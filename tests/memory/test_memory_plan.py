@@ -10,7 +10,7 @@ from rlreason.config import GrpoConfig
 from rlreason.errors import ConfigError
 from rlreason.memory.advice import changed, require_fit
 from rlreason.memory.learner import learner_memory
-from rlreason.memory.plan import GIB, Job, plan_memory
+from rlreason.memory.plan import GIB, Job, learner_of, plan_memory
 from rlreason.memory.shape import ModelShape
 from rlreason.memory.table import as_text, memory_table
 
@@ -258,3 +258,9 @@ def test_nccl_has_two_buffers_at_both_ends() -> None:
         assert column.parts["publication"] == 2 * 152_064 * 3584 * 2
     over_the_host = plan_memory(recipe(3, cluster=EIGHT | {"layout": "separate"}), JOB)
     assert "publication" not in over_the_host.columns[0].parts
+
+
+def test_a_micro_batch_is_no_larger_than_a_step() -> None:
+    large = recipe(3, learner={"tokens_per_microbatch": 10**6}, rollout={"problems_per_step": 1})
+    exact = recipe(3, learner={"tokens_per_microbatch": 8 * 4096})  # one group of 8
+    assert learner_of(large, JOB) == learner_of(exact, JOB)

@@ -18,6 +18,9 @@ from rlreason.memory.stages import StagePlan
 from rlreason.preflight_cft import CftPlan, as_grpo, preflight_cft
 from rlreason.preflight_stages import memory_stages, require_stages_fit
 
+LONG = ["training.batch_size=4096"]
+"""A batch that fills any token budget."""
+
 
 @functools.cache
 def checked() -> CftPlan:
@@ -76,12 +79,12 @@ def test_adapters_are_planned_as_adapters() -> None:
             r"a smaller cache fits: generators\.itself\.vllm\.kv_cache_memory_bytes=",
         ),
         (
-            ["cluster.gpu_gib=2.4", "learner.tokens_per_microbatch=131072"],
+            ["cluster.gpu_gib=2.4", "learner.tokens_per_microbatch=131072", *LONG],
             "training",
             r"this fits: model\.gradient_checkpointing=true",
         ),
         (
-            ["cluster.gpu_gib=2.4", "learner.tokens_per_microbatch=2000000"],
+            ["cluster.gpu_gib=2.4", "learner.tokens_per_microbatch=2000000", *LONG],
             "training",
             r"fits?: .*learner\.tokens_per_microbatch=",
         ),
