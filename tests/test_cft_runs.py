@@ -169,6 +169,7 @@ def stage_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in files}
 
 
+@pytest.mark.timeout(1200)  # on busy cores
 def test_a_run_killed_in_every_stage_ends_with_the_same_files(
     straight: Straight, tmp_path: Path, warm: WarmProcess
 ) -> None:

@@ -93,6 +93,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.timeout(1200)  # on busy cores
 def test_a_run_killed_in_every_phase_ends_with_the_same_bits(
     straight: Path, tmp_path: Path, warm: WarmProcess
 ) -> None:
