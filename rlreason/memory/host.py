@@ -96,11 +96,37 @@ def plan_host(config: GrpoConfig, job: Job, stay: Stay, machine: HostMemory | No
         )
         return HostPlan(columns, 0, store, None)
     ranks, engines = cluster.learners, cluster.engines
+    own |= {"processes": (ranks + engines) * PROCESS_BYTES}
+    if stay.on_gpu:
+        return _beside_gpus(learner, (ranks, engines), engine, own, store, machine)
     parts = {name: size * ranks for name, size in rank.items()}
     parts |= {name: size * engines for name, size in engine.items()}
-    parts |= own | {"processes": (ranks + engines) * PROCESS_BYTES}
-    uncertain = spared * engines + _uncertain(learner, stay) * ranks
-    return finished({"this machine": parts}, {"this machine": uncertain}, store, machine)
+    # A micro-batch may be smaller than the token budget.
+    spared = spared * engines + (learner.working - learner.gradients) * ranks
+    return finished({"this machine": parts | own}, {"this machine": spared}, store, machine)
+
+
+def _beside_gpus(
+    learner: LearnerMemory,
+    counts: tuple[int, int],
+    engine: dict[str, int],
+    own: dict[str, int],
+    store: int,
+    machine: HostMemory | None,
+) -> HostPlan:
+    """Ranks load while no engine sleeps yet; later rank 0 alone writes checkpoints."""
+    ranks, engines = counts
+    loading = learner.start + learner.frozen
+    starting = {"models on their way": loading * ranks}
+    running = {name: size * engines for name, size in engine.items()}
+    running |= {"offloaded": learner.host * ranks, "checkpoint on its way": learner.start}
+    return finished(
+        {"starting": starting | own, "running": running | own},
+        # The ranks of a machine may read the same pages of the same file.
+        {"starting": loading * (ranks - 1), "running": learner.start},
+        store,
+        machine,
+    )
 
 
 def finished(
@@ -127,7 +153,7 @@ def require_host(plan: HostPlan, cluster: ClusterSection) -> None:
     told = sorted(worst.parts.items(), key=lambda item: -item[1])[:4]
     fewer = "fewer cluster.learners or cluster.engines, " if cluster.backend == "ray" else ""
     raise ConfigError(
-        f"host memory: {worst.title} needs {plan.least / GIB:.1f} GiB at least, and has "
+        f"host memory: this machine needs {plan.least / GIB:.1f} GiB at least, and has "
         f"{plan.machine.total / GIB:.1f} ("
         + ", ".join(f"{name} {size / GIB:.1f}" for name, size in told)
         + f" GiB). Take {fewer}a smaller model, model.dtype=bfloat16, learner.lora, or a machine "
@@ -136,7 +162,7 @@ def require_host(plan: HostPlan, cluster: ClusterSection) -> None:
 
 
 def learner_parts_of_host(learner: LearnerMemory, *, on_gpu: bool) -> dict[str, int]:
-    """Of a rank: everything on a CPU; else what it loads, or writes into a checkpoint, whole."""
+    """Of a rank: everything on a CPU; else what it loads, and what does not stay on the GPU."""
     if on_gpu:
         return {"models on their way": learner.start + learner.frozen, "offloaded": learner.host}
     return {
@@ -168,8 +194,3 @@ def engine_parts_of_host(
         "KV cache": cache,
     }
     return held, max(0, cache - least) + parts["engine workspace"]
-
-
-def _uncertain(learner: LearnerMemory, stay: Stay) -> int:
-    """What a rank need not take: a micro-batch may be smaller than the token budget."""
-    return 0 if stay.on_gpu else learner.working - learner.gradients
