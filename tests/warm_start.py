@@ -147,10 +147,15 @@ def become(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    # To ask for a GPU must not open it: an opened one is of no use to a fork.
+    os.environ |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    import torch
+
     from rlreason.rollout.environment import prepare_environment
 
-    # As the product sets it before it imports them.
-    os.environ |= {"DS_ACCELERATOR": "cpu", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    # As the product sets both before it imports what reads them.
+    if not torch.cuda.is_available():
+        os.environ["DS_ACCELERATOR"] = "cpu"
     prepare_environment(threads=1)
     for name in sys.argv[1:]:
         __import__(name)
