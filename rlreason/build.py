@@ -22,10 +22,9 @@ from rlreason.errors import ConfigError
 from rlreason.evaluate import Evaluation, Evaluator
 from rlreason.journal import Journal
 from rlreason.memory.plan import MemoryPlan
-from rlreason.memory.table import memory_text
 from rlreason.pool_changes import Stateful, discard_other_pools, load_adapted
 from rlreason.preflight import Plan, build_curriculum, preflight
-from rlreason.preflight_memory import checked_memory
+from rlreason.preflight_memory import fitting_plans
 from rlreason.progress import open_display
 from rlreason.protocols import Curriculum, Learner, RolloutEngine, WeightPublisher
 from rlreason.recorder import Recorder
@@ -53,7 +52,7 @@ def open_run(
         RlreasonError: With one message, before any heavy part starts, for the user's mistakes.
     """
     plan = preflight(config)
-    memory = checked_memory(config, plan.memory_job)
+    memory = fitting_plans(config, plan.memory_job)
     sinks = open_sinks(config.log, config.run.name, config.model_dump(mode="json"))
     with ExitStack() as stack:
         path = Path(config.run.folder) / config.run.name
@@ -66,8 +65,7 @@ def open_run(
         scorer = stack.enter_context(_scorer(config, plan.rewards))
         display = open_display()
         stack.enter_context(run_console(display))
-        if memory is not None:
-            log.info("%s", memory_text(memory))
+        memory.tell(log)
         recorder = Recorder(path, sinks=sinks, display=display, alarms=Alarms())
         stack.callback(recorder.close)
         journal = Journal(folder.steps)
@@ -79,7 +77,7 @@ def open_run(
             controls.load_state_dict(checkpoint.part("controls"))
         if config.run.on_pool_change == "adapt":
             discard_other_pools(journal, start, curriculum.weights())
-        parts = _parts(config, plan, checkpoint, memory)
+        parts = _parts(config, plan, checkpoint, memory.gpu)
         learner, engine, publisher = _start(parts, stack, deaths)
         if checkpoint:
             checkpointer.load_into(checkpoint, learner)

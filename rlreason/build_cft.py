@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,11 +25,15 @@ from rlreason.critique.stages import weights_digest
 from rlreason.critique.training import OpenLearner
 from rlreason.data.pools import split_key
 from rlreason.data.prompts import PromptEncoder
+from rlreason.memory.table import as_text
 from rlreason.preflight_cft import ByPool, CftPlan, preflight_cft
+from rlreason.preflight_stages import memory_stages, require_stages_fit, stage_tables
 from rlreason.protocols import Learner, RolloutEngine
 from rlreason.run_folder import RunFolder
 from rlreason.scoring import WorkerScorer
 from rlreason.types import Problem
+
+logger = logging.getLogger(__name__)
 
 JUDGE = "rewards.critique:Critique"
 """Says whether a critique is true; the filter and the examination of verdicts ask it."""
@@ -62,6 +67,8 @@ def open_cft(config: CftConfig, *, fresh: bool = False) -> Iterator[CftRun]:
         RlreasonError: With one message, before any heavy part starts, for the user's mistakes.
     """
     checked = preflight_cft(config)
+    memory = memory_stages(config, checked)
+    require_stages_fit(config, memory)
     with ExitStack() as stack:
         path = Path(config.run.folder) / config.run.name
         stack.enter_context(
@@ -72,6 +79,9 @@ def open_cft(config: CftConfig, *, fresh: bool = False) -> Iterator[CftRun]:
         display = open_stage_display()
         stack.callback(display.close)
         stack.enter_context(run_console(display))
+        logger.info("%s", as_text(*stage_tables(memory)))
+        for warning in memory.host.warnings:
+            logger.warning("%s", warning)
         judge = PluginConfig(use=JUDGE)
         rewards = {pool.name: config.reward_of(pool) for pool in config.pools}
         seeding = dict.fromkeys(rewards, judge)
@@ -175,7 +185,7 @@ def _examiner(config: CftConfig, checked: CftPlan, scorer: WorkerScorer, folder:
         "template": checked.templates.train.text,
         "seed": config.run.seed,
     }
-    limit = _max_len(config, checked)
+    limit = checked.max_len
     return Examiner(
         folder=folder,
         engine=_engine_opener(config, checked, limit),
@@ -190,16 +200,6 @@ def _examiner(config: CftConfig, checked: CftPlan, scorer: WorkerScorer, folder:
         render=checked.templates.render_train,
         settings=stable_hash(settings),
     )
-
-
-def _max_len(config: CftConfig, checked: CftPlan) -> int:
-    """Tokens of the engine's context: a prompt may hold a whole answer that is to be judged."""
-    from transformers import AutoConfig
-
-    known = AutoConfig.from_pretrained(checked.plan.model)
-    limit: int | None = getattr(known, "max_position_embeddings", None)
-    wanted = checked.plan.max_len + config.evaluation.max_completion_tokens
-    return wanted if limit is None else min(wanted, limit)
 
 
 def _engine_opener(

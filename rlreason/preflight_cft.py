@@ -43,6 +43,8 @@ class CftPlan:
     critic: PromptEncoder
     """Encodes prompts that ask for a critique."""
     templates: Templates
+    max_len: int
+    """Tokens of the evaluating engine's context."""
 
     @property
     def test_keys(self) -> frozenset[str]:
@@ -106,9 +108,20 @@ def preflight_cft(config: CftConfig) -> CftPlan:
             PromptSection(style=config.prompt.style, max_tokens=config.training.max_tokens),
         ),
         templates=templates,
+        max_len=_max_len(config, plan),
     )
     _check_writers(config, checked)
     return checked
+
+
+def _max_len(config: CftConfig, plan: Plan) -> int:
+    """Room in a prompt for a whole answer that is to be judged, as far as the model has it."""
+    from transformers import AutoConfig
+
+    known = AutoConfig.from_pretrained(plan.model)
+    limit: int | None = getattr(known, "max_position_embeddings", None)
+    wanted = plan.max_len + config.evaluation.max_completion_tokens
+    return wanted if limit is None else min(wanted, limit)
 
 
 def as_grpo(config: CftConfig) -> GrpoConfig:

@@ -6,6 +6,7 @@ Started by scripts/gpu_check as ``gpu_check_run.py JOB.json``; writes ``result.j
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import statistics
 import sys
@@ -13,6 +14,8 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 SMALL = {
     "rollout.problems_per_step": 4,
@@ -105,6 +108,8 @@ def run_overrides(job: dict[str, Any], model: Path) -> list[str]:
     }
     if job["mode"] in ("shared_memory", "cuda_ipc"):
         values |= RAY | {"cluster.weight_sync": job["mode"]}
+    if job["mode"] == "bfloat16":
+        values |= {"model.dtype": "bfloat16"}
     if job["steps"]:
         values["run.steps"] = job["steps"]
     return [f"{key}={value}" for key, value in values.items()]
@@ -134,7 +139,7 @@ def main() -> None:
     config = load_config(recipe, overrides)
     if job["mode"] == "turns":
         memory_job = preflight(config).memory_job
-        gib = gib_that_needs_turns(config, memory_job) if memory_job else None
+        gib = gib_that_needs_turns(config, memory_job) if memory_job.gpu_bytes else None
         if gib is None:
             raise SystemExit("no amount of memory makes this model's parts take turns")
         config = load_config(recipe, [*overrides, f"cluster.gpu_gib={gib}"])
@@ -145,15 +150,16 @@ def main() -> None:
 def measure(config: Any, mode: str) -> dict[str, Any]:
     """Train the run; what it needed and how fast it was."""
     from rlreason.build import open_run
-    from rlreason.memory.plan import plan_memory
     from rlreason.preflight import preflight
+    from rlreason.preflight_memory import memory_plans
     from rlreason.trainer import train
 
-    memory_job = preflight(config).memory_job
+    plans = memory_plans(config, preflight(config).memory_job)
     before = used_bytes()
-    result: dict[str, Any] = {"mode": mode}
-    if memory_job is not None:
-        plan = plan_memory(config, memory_job)
+    result: dict[str, Any] = {"mode": mode, "dtype": config.model.dtype}
+    result["host_planned_bytes"] = plans.host.most
+    if plans.gpu is not None:
+        plan = plans.gpu
         fullest = max(plan.columns, key=lambda column: column.total)
         result["planned_bytes"] = fullest.total - fullest.parts["spare"]  # which nobody should use
         if config.cluster.backend == "inline":
@@ -166,7 +172,21 @@ def measure(config: Any, mode: str) -> dict[str, Any]:
         if mode == "turns":
             result |= sleep_and_wake(run)
     result["measured_bytes"] = peak - before if peak else None
+    if config.cluster.backend == "inline":
+        result |= of_this_process()
     return result | speeds(Path(config.run.folder) / config.run.name)
+
+
+def of_this_process() -> dict[str, int | None]:
+    """Its own peaks: where measured and planned bytes differ, these say who took them."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated() if gpu else None,
+        "reserved_bytes": torch.cuda.max_memory_reserved() if gpu else None,
+        "host_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
 
 
 def sleep_and_wake(run: Any) -> dict[str, float]:

@@ -19,7 +19,7 @@ ADAPTERS = {"rollout", "learner", "weights", "cluster", "data"}
 CONTRACTS = {"types", "protocols", "config", "errors", "plugins"}
 FOUNDATION = CONTRACTS | {"algorithms"}
 BUILDS = {"build", "build_cft", "build_parts", "build_ray", "build_sweep", "build_writers"}
-CHECKS = {"preflight", "preflight_cft", "preflight_memory"}
+CHECKS = {"preflight", "preflight_cft", "preflight_memory", "preflight_stages"}
 COMPOSERS = BUILDS | CHECKS | {"doctor_trial", "restarting", "writer_process"}
 """What puts adapters together: builds and their halves, the doctor's trials, writers' processes."""
 

@@ -53,7 +53,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def preflight(config: GrpoConfig) -> Any:
         noted.append(("preflight", config.run.name))
-        return SimpleNamespace(render=lambda config: f"plan of {config.run.name}", memory_job=None)
+        return SimpleNamespace(render=lambda config: f"plan of {config.run.name}", memory_job="job")
+
+    def memory_plans(config: GrpoConfig, job: str) -> Any:
+        def require_fit() -> None:
+            noted.append(("memory of", job))
+
+        return SimpleNamespace(tables=lambda: ["a table of memory"], require_fit=require_fit)
 
     def train_to_the_end(config: GrpoConfig, *, fresh: bool) -> None:
         noted.append(("train", config.run.name, fresh))
@@ -69,6 +75,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return Evaluation.from_json(evaluation(checkpoint or 7))
 
     fake("rlreason.preflight", preflight=preflight)
+    fake("rlreason.preflight_memory", memory_plans=memory_plans)
     fake("rlreason.build", evaluate_checkpoint=evaluate_checkpoint)
     fake("rlreason.restarting", train_to_the_end=train_to_the_end)
     fake(
@@ -113,7 +120,8 @@ def test_train_resumes_unless_fresh_is_asked_for(calls: list[Any]) -> None:
 def test_a_dry_run_prints_config_and_plan_and_builds_nothing(calls: list[Any]) -> None:
     result = rlreason("train", "grpo.yaml", "run.seed=5", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert calls == [("preflight", "quickstart")]
+    assert calls == [("preflight", "quickstart"), ("memory of", "job")]
+    assert "a table of memory" in result.stdout
     assert "  seed: 5\n" in result.stdout
     assert "plan of quickstart" in result.stdout
     assert not any(Path().iterdir())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rlreason.config import GrpoConfig
 from rlreason.errors import ConfigError
-from rlreason.memory.plan import GIB, Job, MemoryPlan, plan_memory
+from rlreason.memory.plan import GIB, Column, Job, MemoryPlan, plan_memory
 
 MOST_GPUS = 64
 """Learner ranks that are tried."""
@@ -27,23 +27,28 @@ def require_fit(plan: MemoryPlan, config: GrpoConfig, job: Job) -> None:
     column = plan.overfull
     if column is None:
         return
+    raise ConfigError(f"{too_much(column, plan.gpu_bytes)} {_advice(config, job)}")
+
+
+def too_much(column: Column, gpu_bytes: int) -> str:
+    """What a GPU would hold of what it has, the largest parts first."""
     parts = sorted(column.parts.items(), key=lambda item: -item[1])
     told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts[:5])
-    raise ConfigError(
+    return (
         f"GPU memory: {column.title} would hold {column.total / GIB:.1f} GiB of "
-        f"{plan.gpu_bytes / GIB:.1f} ({told} GiB). {_advice(config, job)}"
+        f"{gpu_bytes / GIB:.1f} ({told} GiB)."
     )
 
 
 def _advice(config: GrpoConfig, job: Job) -> str:
     alone = [change for change in single_changes(config, job) if fits(config, job, change)]
     if alone:
-        return "any of these fits: " + "; ".join(map(_words, alone))
+        return "any of these fits: " + "; ".join(map(in_words, alone))
     together: Change = {}
     for change in single_changes(config, job):
         together |= {key: value for key, value in change.items() if key not in together}
         if fits(config, job, together):
-            return f"these together fit: {_words(together)}"
+            return f"these together fit: {in_words(together)}"
     frugal = {
         key: value
         for key, value in together.items()
@@ -51,7 +56,7 @@ def _advice(config: GrpoConfig, job: Job) -> str:
     }
     for more in more_ranks(config):
         if fits(config, job, frugal | more):
-            return f"these together fit: {_words(frugal | more)}"
+            return f"these together fit: {in_words(frugal | more)}"
     return (
         f"nothing that this plan knows fits, up to {MOST_GPUS} GPUs; take a smaller model, or GPUs "
         "with more memory (cluster.gpu_gib)"
@@ -74,14 +79,7 @@ def changed(config: GrpoConfig, change: Change) -> GrpoConfig:
 
 def single_changes(config: GrpoConfig, job: Job) -> Iterator[Change]:
     """Changes that cost least first: memory for time, then precision, then more GPUs."""
-    if not config.model.gradient_checkpointing:
-        yield {"model.gradient_checkpointing": True}
-    for tokens in _smaller_budgets(config, job):
-        if fits(config, job, {"learner.tokens_per_microbatch": tokens}) or tokens // 2 < _floor(
-            job
-        ):
-            yield {"learner.tokens_per_microbatch": tokens}
-            break
+    yield from fewer_activations(config, job, lambda change: fits(config, job, change))
     if config.rollout.lag:
         yield {"rollout.lag": 0}
     if _may_share(config) and config.cluster.learners > 1 and config.learner.zero_stage < 3:
@@ -93,6 +91,19 @@ def single_changes(config: GrpoConfig, job: Job) -> Iterator[Change]:
     for more in more_ranks(config):
         if fits(config, job, more):
             yield more
+            break
+
+
+def fewer_activations(
+    config: GrpoConfig, job: Job, fit: Callable[[Change], bool]
+) -> Iterator[Change]:
+    """Checkpointing, and the largest token budget that fits, or the smallest."""
+    if not config.model.gradient_checkpointing:
+        yield {"model.gradient_checkpointing": True}
+    for tokens in _smaller_budgets(config, job):
+        change: Change = {"learner.tokens_per_microbatch": tokens}
+        if fit(change) or tokens // 2 < _floor(job):
+            yield change
             break
 
 
@@ -127,7 +138,8 @@ def _floor(job: Job) -> int:
     return max(FEWEST_TOKENS, job.max_len)
 
 
-def _words(change: Change) -> str:
+def in_words(change: Change) -> str:
+    """As a command line has it."""
     return " ".join(
         f"{key}={str(value).lower() if isinstance(value, bool) else value}"
         for key, value in change.items()

@@ -22,6 +22,8 @@ SAMPLER_COPIES = 3
 """Float32 logits of every running sequence: themselves, their softmax, and their sorting."""
 PUBLICATION_BYTES = 256 * 2**20
 """Weights on their way to the engine: a bucket, or the largest matrix."""
+NCCL_BUFFERS = 2
+"""Of vLLM's packed weight transfer, its own default."""
 GOOD_CACHE_FRAC = 0.25
 """Share of the wished-for KV cache below which engine and learner do not fit together."""
 
@@ -32,6 +34,7 @@ class Job(NamedTuple):
     model: ModelShape
     teacher: ModelShape | None
     gpu_bytes: int
+    """0: there is no GPU to plan for."""
     max_len: int
     """Longest prompt plus completion, in tokens."""
     sequences: Callable[[GrpoConfig], int]
@@ -84,22 +87,23 @@ class MemoryPlan(NamedTuple):
 
 def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
     """Lay learner and engine out on GPUs of ``job.gpu_bytes``."""
-    learner = learner_memory(
-        config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
-    )
-    engine = _engine_parts(config, job)
-    per_token = _cache_bytes_per_token(config, job.model)
+    learner = learner_of(config, job)
+    engine = engine_parts(config, job)
+    per_token = cache_bytes_per_token(config, job.model)
     wanted_sequences = job.sequences(config)
     wanted = job.cache_tokens(wanted_sequences, job.max_len) * per_token
     least = job.cache_tokens(2, job.max_len) * per_token
-    outside = {"spare": int(SPARE_FRAC * job.gpu_bytes)}
+    outside = {"spare": spare_bytes(job.gpu_bytes)}
     if config.cluster.backend == "ray" and config.cluster.layout == "separate":
         outside["CUDA context"] = CONTEXT_BYTES
-        cache = _between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
+        cache = between(least, wanted, job.gpu_bytes - sum((engine | outside).values()))
+        sent = publication_bytes(config, job.model)
+        sender = {"publication": sent} if config.cluster.weight_sync == "nccl" else {}
         columns: tuple[Column, ...] = (
-            Column("each learner GPU", outside | _learner_parts(learner)),
+            Column("each learner GPU", outside | sender | learner_parts(learner)),
             Column("each engine GPU", outside | engine | {"KV cache": cache}),
         )
+        start = Column("each learner GPU, starting", outside | _whole_weights(learner))
         sleeps = False
     else:
         processes = 2 if config.cluster.backend == "ray" else 1
@@ -109,6 +113,10 @@ def plan_memory(config: GrpoConfig, job: Job) -> MemoryPlan:
         columns, cache, sleeps = _colocated(
             job.gpu_bytes, learner, engine, outside, (least, wanted), at_once=at_once
         )
+        beside = outside | engine | {"KV cache": cache}
+        start = Column("each GPU, starting", beside | _whole_weights(learner))
+    if start.total > max(column.total for column in columns):
+        columns = (start, *columns)
     return MemoryPlan(
         columns=columns,
         gpu_bytes=job.gpu_bytes,
@@ -134,28 +142,47 @@ def _colocated(
 ) -> tuple[tuple[Column, ...], int, bool]:
     """Columns, bytes of the cache, and whether the engine sleeps while the learner works."""
     least, wanted = cache_limits
-    together = outside | _learner_parts(learner) | engine
-    room = gpu_bytes - sum(together.values())
+    together = outside | learner_parts(learner) | engine
+    starting = sum((outside | _whole_weights(learner) | engine).values())
+    room = gpu_bytes - max(starting, sum(together.values()))
     if at_once or room >= max(least, GOOD_CACHE_FRAC * wanted):
-        cache = _between(least, wanted, room)
+        cache = between(least, wanted, room)
         return (Column("each GPU", together | {"KV cache": cache}),), cache, False
-    sampling = outside | _learner_parts(learner, working=False) | engine
-    cache = _between(least, wanted, gpu_bytes - sum(sampling.values()))
+    sampling = outside | learner_parts(learner, working=False) | engine
+    cache = between(least, wanted, gpu_bytes - max(starting, sum(sampling.values())))
     columns = (
         Column("each GPU, sampling", sampling | {"KV cache": cache}),
         Column(
             "each GPU, learning",
-            outside | _learner_parts(learner) | {"CUDA graphs": engine["CUDA graphs"]},
+            outside | learner_parts(learner) | {"CUDA graphs": engine["CUDA graphs"]},
         ),
     )
     return columns, cache, True
 
 
-def _between(least: int, wanted: int, room: int) -> int:
+def learner_of(config: GrpoConfig, job: Job) -> LearnerMemory:
+    """What one rank of the recipe holds; a micro-batch is no larger than a step."""
+    step = config.rollout.problems_per_step * config.rollout.group_size * job.max_len
+    if step < config.learner.tokens_per_microbatch:
+        learner = config.learner.model_copy(update={"tokens_per_microbatch": step})
+        config = config.model_copy(update={"learner": learner})
+    return learner_memory(
+        config, job.model, teacher=job.teacher, bucket_elements=job.bucket_elements
+    )
+
+
+def spare_bytes(gpu_bytes: int) -> int:
+    """What is left to the allocators."""
+    return int(SPARE_FRAC * gpu_bytes)
+
+
+def between(least: int, wanted: int, room: int) -> int:
+    """Bytes of a cache: what is wished for, if there is room, and never less than it needs."""
     return max(least, min(wanted, room))
 
 
-def _learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str, int]:
+def learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str, int]:
+    """A rank, at work or between updates."""
     parts = {
         "learner weights": learner.weights,
         "optimizer": learner.optimizer,
@@ -169,7 +196,12 @@ def _learner_parts(learner: LearnerMemory, *, working: bool = True) -> dict[str,
     return {name: size for name, size in parts.items() if size}
 
 
-def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
+def _whole_weights(learner: LearnerMemory) -> dict[str, int]:
+    """A learner before ZeRO has divided its weights; engines start at the same time."""
+    return {"learner weights, whole": learner.start}
+
+
+def engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
     """The engine without its cache."""
     model, size = job.model, job.model.bytes_of(config.model.dtype)
     tokens = _batch_tokens(config, job)
@@ -179,9 +211,16 @@ def _engine_parts(config: GrpoConfig, job: Job) -> dict[str, int]:
     return {
         "engine weights": model.parameters * size // config.rollout.tensor_parallel,
         "engine workspace": max(forward, sampler),
-        "publication": max(PUBLICATION_BYTES, model.vocabulary * model.width * size),
+        "publication": publication_bytes(config, model),
         "CUDA graphs": 0 if config.rollout.vllm.get("enforce_eager") else GRAPH_BYTES,
     }
+
+
+def publication_bytes(config: GrpoConfig, model: ModelShape) -> int:
+    """Of weights on their way, at either end; NCCL fills one buffer while it sends another."""
+    largest = model.vocabulary * model.width * model.bytes_of(config.model.dtype)
+    buffers = NCCL_BUFFERS if config.cluster.weight_sync == "nccl" else 1
+    return buffers * max(PUBLICATION_BYTES, largest)
 
 
 def _batch_tokens(config: GrpoConfig, job: Job) -> int:
@@ -189,6 +228,7 @@ def _batch_tokens(config: GrpoConfig, job: Job) -> int:
     return int(given or max(ENGINE_BATCH_TOKENS, job.sequences(config)))
 
 
-def _cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
+def cache_bytes_per_token(config: GrpoConfig, model: ModelShape) -> int:
+    """Keys and values of a token, in one process of an engine."""
     size = model.bytes_of(config.model.dtype)
     return 2 * model.layers * model.key_width * size // config.rollout.tensor_parallel

@@ -19,10 +19,12 @@ def dry_run(*overrides: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_dry_run_on_a_cpu_says_nothing_of_gpus() -> None:
+def test_a_dry_run_on_a_cpu_speaks_of_the_machine_alone() -> None:
     code, output = dry_run()
     assert code == 0
     assert "memory plan" not in output
+    assert "host memory, GiB of " in output
+    assert "KV cache" in output
 
 
 def test_a_dry_run_prints_the_plan_of_a_gpu_that_is_not_here() -> None:

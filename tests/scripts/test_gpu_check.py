@@ -34,6 +34,7 @@ RUN = load("gpu_check_run.py")
 def result(mode: str = "together", **values: Any) -> dict[str, Any]:
     facts = {
         "mode": mode,
+        "dtype": "bfloat16",
         "sleeps": mode == "turns",
         "planned_bytes": 40 * GIB,
         "measured_bytes": 42 * GIB,
@@ -46,8 +47,8 @@ def result(mode: str = "together", **values: Any) -> dict[str, Any]:
     return facts | values
 
 
-def verdicts(*results: dict[str, Any], cpu: bool = False) -> dict[tuple[str, str], str]:
-    rows = CHECK.judge(list(results), cpu=cpu)
+def verdicts(*results: dict[str, Any]) -> dict[tuple[str, str], str]:
+    rows = CHECK.judge(list(results))
     return {(row["run"], row["what"]): row["verdict"] for row in rows}
 
 
@@ -78,9 +79,7 @@ def test_a_run_that_fails_is_a_row_and_hides_no_other() -> None:
 
 
 def test_the_two_ways_of_weights_are_compared() -> None:
-    rows = CHECK.judge(
-        [result("shared_memory", publish_s=0.4), result("cuda_ipc", publish_s=0.1)], cpu=False
-    )
+    rows = CHECK.judge([result("shared_memory", publish_s=0.4), result("cuda_ipc", publish_s=0.1)])
     assert rows[-1]["value"] == "0.25"
     assert "FAILED" not in {row["verdict"] for row in rows}
 
@@ -94,13 +93,12 @@ def test_runs_under_ray_are_a_valid_recipe() -> None:
 
 
 def test_float32_has_a_limit_of_its_own() -> None:
-    assert verdicts(result(mismatch_abs=0.01), cpu=True)["together", "engine against learner"] == (
-        "FAILED"
-    )
+    judged = verdicts(result(mismatch_abs=0.01, dtype="float32"))
+    assert judged["together", "engine against learner"] == "FAILED"
 
 
 def test_the_table_has_a_line_per_row() -> None:
-    rows = CHECK.judge([result()], cpu=False)
+    rows = CHECK.judge([result()])
     lines = CHECK.as_markdown(rows).splitlines()
     assert len(lines) == 2 + len(rows)
     assert "| together | measured against plan | +5.0% | within 10% | ok |" in lines
@@ -108,8 +106,9 @@ def test_the_table_has_a_line_per_row() -> None:
 
 
 def test_the_command_line() -> None:
-    arguments = CHECK.parse(["--cpu", "--out", "x", "--steps", "2"])
+    arguments = CHECK.parse(["--cpu", "--out", "x", "--steps", "2", "--only", "turns"])
     assert (arguments.cpu, arguments.out, arguments.steps) == (True, "x", 2)
+    assert arguments.only == ["turns"]
     with pytest.raises(SystemExit):
         CHECK.parse(["--gpu"])
 
@@ -141,8 +140,9 @@ def test_the_memory_at_which_parts_take_turns_is_found() -> None:
 
 def test_the_whole_flow_runs_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
+    only = ["--only", "together"]
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "gpu_check", "--cpu", "--steps", "2", "--out", out],
+        [sys.executable, SCRIPTS / "gpu_check", "--cpu", "--steps", "2", "--out", out, *only],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -156,3 +156,29 @@ def test_the_whole_flow_runs_on_a_cpu(tmp_path: Path) -> None:
     assert measured["mismatch_abs"] < 1e-4
     assert measured["rollout_tokens_per_s"] > 0
     assert (out / "check.md").read_text() in done.stdout
+
+
+def test_a_run_that_takes_too_long_is_ended_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "gpu_check_run.py").write_text(
+        "import json, sys, time\n"
+        "job = json.load(open(sys.argv[1]))\n"
+        "job['mode'] == 'bfloat16' and (print('stuck', flush=True), time.sleep(60))\n"
+        f"result = {result()!r} | {{'mode': job['mode']}}\n"
+        "json.dump(result, open(f\"{job['folder']}/result_{job['mode']}.json\", 'w'))\n"
+    )
+    monkeypatch.setattr(CHECK, "HERE", runs)
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--cpu", "--limit-s", "2", "--out", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        CHECK.main()
+    assert ended.value.code == 1
+    written = json.loads((out / "check.json").read_text())
+    assert [one["mode"] for one in written["results"]] == list(CHECK.CPU_MODES)
+    failed = [row["run"] for row in written["rows"] if row["verdict"] == "FAILED"]
+    assert failed == ["bfloat16"]
+    assert written["results"][1]["tail"] == ["stuck"]
+    assert "| bfloat16 | exit code | none in 2 s |" in capsys.readouterr().out
