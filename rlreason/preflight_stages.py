@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from rlreason.build_writers import load_local
-from rlreason.config import CftConfig, ClusterSection, GrpoConfig, RolloutSection, WriterSection
+from rlreason.config import CftConfig, GrpoConfig, RolloutSection, WriterSection
 from rlreason.memory.host import require_host
 from rlreason.memory.shape import model_shape
 from rlreason.memory.stages import Stage, StagePlan, plan_stages, require_stages
@@ -25,9 +25,7 @@ def memory_stages(config: CftConfig, checked: CftPlan) -> StagePlan:
     """What each stage that loads a model will hold."""
     from rlreason.rollout.memory import MAX_SHARE
 
-    # All of it is one process at a time, whatever the recipe says of Ray.
-    alone = ClusterSection(gpu_gib=config.cluster.gpu_gib)
-    recipe = checked.grpo.model_copy(update={"cluster": alone})
+    recipe = checked.grpo
     job = checked.plan.memory_job
     evaluated = job._replace(max_len=checked.max_len)
     return plan_stages(
@@ -63,7 +61,7 @@ def require_stages_fit(config: CftConfig, plan: StagePlan) -> None:
         ConfigError: Saying which stage is too large, and what would fit.
     """
     require_stages(plan)
-    require_host(plan.host, config.cluster.model_copy(update={"backend": "inline"}))
+    require_host(plan.host, config.cluster)
 
 
 def _training(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Stage:

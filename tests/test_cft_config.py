@@ -65,6 +65,7 @@ def test_names_and_references_are_checked() -> None:
     assert "seeds.problems" in mistake(seeds={"choose": "given"})
     assert "a file cannot answer" in mistake(teachers=[{"name": "f", "file": "x.jsonl"}])
     assert "mismatch_limit" in mistake(learner={"mismatch_limit": 0.1})
+    assert "leave backend at inline" in mistake(cluster={"backend": "ray"})
 
 
 def test_the_kinds_of_runs_are_told_apart(tmp_path: Path) -> None:

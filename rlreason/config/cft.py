@@ -200,6 +200,16 @@ class CftConfig(Section):
     cluster: ClusterSection = ClusterSection()
     evaluation: CftEvaluationSection = CftEvaluationSection()
 
+    @field_validator("cluster")
+    @classmethod
+    def _stages_are_one_process(cls, cluster: ClusterSection) -> ClusterSection:
+        if cluster.backend != "inline":
+            raise ValueError(
+                f"backend = {cluster.backend}: critique fine-tuning trains and samples in one "
+                "process at a time; leave backend at inline"
+            )
+        return cluster
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for section in ("pools", "generators", "teachers"):
