@@ -15,7 +15,7 @@ import torch
 from rlreason.arrival import prove_arrival
 from rlreason.errors import StalePolicyError
 from rlreason.learner.deepspeed_learner import DeepSpeedLearner
-from rlreason.rollout import vllm_engine
+from rlreason.rollout import reload
 from rlreason.rollout.vllm_engine import VllmEngine
 from rlreason.weights.inline import InlinePublisher
 
@@ -67,7 +67,7 @@ def test_a_tied_head_that_is_not_packed_anew_is_seen(
     learner = real_parts.start_learner()
     step(engine, learner, 0)
     with monkeypatch.context() as patched:
-        patched.setattr(vllm_engine, "repack_tied_head", lambda model: None)
+        patched.setattr(reload, "repack_tied_head", lambda model: None)
         InlinePublisher(learner, engine).publish(1)
     assert_refused_unchanged(engine, learner, 1)
 
@@ -136,7 +136,7 @@ def test_the_probe_sees_a_tied_head_that_is_not_packed_anew(
     learner = real_parts.start_learner()
     step(engine, learner, 0)
     with monkeypatch.context() as patched:
-        patched.setattr(vllm_engine, "repack_tied_head", lambda model: None)
+        patched.setattr(reload, "repack_tied_head", lambda model: None)
         InlinePublisher(learner, engine).publish(1)
     with pytest.raises(StalePolicyError, match="version 1"):
         prove(engine, learner, 1)
