@@ -120,16 +120,22 @@ def _logs(plan: PartsPlan) -> Path:
     return Path(plan.config.run.folder) / plan.config.run.name / "log"
 
 
-LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-"""For parts on one machine: nothing is bound beyond its loopback."""
+def _stay_on_loopback(section: ClusterSection) -> None:
+    """In a cluster of our own, which is one machine: bind nothing beyond its loopback.
+
+    In one that was joined the engines may be elsewhere, though all ranks are here.
+    """
+    if section.address is None:
+        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 
 
 def host_rank(rank: int, ranks: int, meeting: str, plan: PartsPlan) -> DeepSpeedLearner:
     """In a rank's process: join the others and build the learner."""
     from rlreason.cluster.inline import RankPlace, prepare_process
 
+    _stay_on_loopback(plan.config.cluster)
     if meeting.startswith("file:"):
-        os.environ |= LOOPBACK
+        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # gloo connects ranks alone, and they are all here
     prepare_process(plan.config.cluster, RankPlace(rank, ranks, meeting))
     return make_learner(plan)
 
@@ -138,8 +144,7 @@ def host_engine(plan: PartsPlan) -> VllmEngine:
     """In an engine's process: build the engine."""
     from rlreason.cluster.inline import prepare_process
 
-    if plan.config.cluster.address is None:
-        os.environ |= LOOPBACK
+    _stay_on_loopback(plan.config.cluster)
     setup = prepare_process(plan.config.cluster)
     return make_engine(plan, threads=setup.threads, seeded=setup.deterministic)
 

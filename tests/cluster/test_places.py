@@ -1,12 +1,14 @@
 """What each part of a layout reserves."""
 
+import os
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from rlreason.cluster import ray_cluster
+from rlreason import build_ray
+from rlreason.cluster import inline, ray_cluster
 from rlreason.cluster.ray_cluster import bundles, reserve
 from rlreason.config import ClusterSection, DeadlineSection
 from rlreason.errors import ConfigError
@@ -92,3 +94,20 @@ def test_weights_go_from_gpu_to_gpu_where_the_layout_has_a_way(
 def test_inline_the_engine_reads_weights_in_place() -> None:
     with pytest.raises(ValidationError, match="needs backend: ray"):
         ClusterSection(weight_sync="cuda_ipc")
+
+
+@pytest.mark.parametrize(("address", "nccl"), [(None, "lo"), ("auto", "unset")])
+def test_nccl_keeps_to_the_loopback_where_all_of_the_cluster_is_one_machine(
+    address: str | None, nccl: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All ranks are on this node either way; in a joined cluster the engines may be on another.
+    monkeypatch.setattr(inline, "prepare_process", lambda *_: None)
+    monkeypatch.setattr(build_ray, "make_learner", lambda _: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
+        os.environ.pop(name, None)
+    cluster = ClusterSection(backend="ray", learners=2, address=address)
+    plan: Any = SimpleNamespace(config=SimpleNamespace(cluster=cluster))
+    build_ray.host_rank(0, 2, "file:///unused", plan)
+    assert os.environ.get("NCCL_SOCKET_IFNAME", "unset") == nccl
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "lo"
