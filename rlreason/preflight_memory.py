@@ -76,8 +76,16 @@ def memory_plans(config: GrpoConfig, job: Job) -> MemoryPlans:
         on_gpu=gpu is not None,
         sleeps=gpu is not None and gpu.engine.sleeps,
         cache_share=MAX_SHARE,
+        store=_store_bytes(config, job),
     )
     return MemoryPlans(config, job, gpu, plan_host(config, job, stay, machine_of(config)))
+
+
+def _store_bytes(config: GrpoConfig, job: Job) -> int:
+    from rlreason.cluster.ray_cluster import store_bytes
+
+    weights = job.model.parameters * job.model.bytes_of(config.model.dtype)
+    return store_bytes(weights) if config.cluster.backend == "ray" else 0
 
 
 def fitting_plans(config: GrpoConfig, job: Job) -> MemoryPlans:

@@ -24,8 +24,10 @@ from rlreason.errors import ConfigError, TrainingStopped
 
 log = logging.getLogger(__name__)
 
-OBJECT_STORE_BYTES = 256 * 2**20
+STORE_BYTES = 256 * 2**20
 """Shared memory beside the weights: batches and groups on their way."""
+STORED_VERSIONS = 3
+"""Of the weights; two may be on their way at once."""
 
 STARTS = 3
 """How often to try to start Ray."""
@@ -45,6 +47,11 @@ class Places(NamedTuple):
     rank_gpus: float
     """Of each rank; 0 on CPUs."""
     engine_gpus: float
+
+
+def store_bytes(weight_bytes: int) -> int:
+    """What Ray's object store takes of shared memory, for weights of that size."""
+    return STORE_BYTES + STORED_VERSIONS * weight_bytes
 
 
 @contextmanager
@@ -123,8 +130,7 @@ def _start(ray: Any, section: ClusterSection, weight_bytes: int, folder: str) ->
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
-                # Two versions may be on their way at once.
-                object_store_memory=OBJECT_STORE_BYTES + 3 * weight_bytes,
+                object_store_memory=store_bytes(weight_bytes),
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )

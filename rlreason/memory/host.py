@@ -25,9 +25,6 @@ RAY_BYTES = 400 * 2**20
 WORKER_BYTES = 64 * 2**20
 """A reward worker that imports little; ``scoring.memory_limit_gib`` is what it may take. Seen: 20
 to 32 MiB."""
-STORE_BYTES = 256 * 2**20
-"""Ray's object store beside the weights (cluster/ray_cluster.py)."""
-STORED_VERSIONS = 3
 
 
 class HostPlan(NamedTuple):
@@ -75,6 +72,8 @@ class Stay(NamedTuple):
     """Whether engines leave their weights on the host while the learner works."""
     cache_share: float
     """Of free memory, that an engine on a CPU takes for its cache at most."""
+    store: int = 0
+    """Bytes of Ray's object store; 0 without Ray."""
 
 
 def plan_host(config: GrpoConfig, job: Job, stay: Stay, machine: HostMemory | None) -> HostPlan:
@@ -82,9 +81,7 @@ def plan_host(config: GrpoConfig, job: Job, stay: Stay, machine: HostMemory | No
     learner = learner_of(config, job)
     rank = learner_parts_of_host(learner, on_gpu=stay.on_gpu)
     engine, spared = engine_parts_of_host(config, job, stay, machine)
-    cluster = config.cluster
-    weights = job.model.parameters * job.model.bytes_of(config.model.dtype)
-    store = STORE_BYTES + STORED_VERSIONS * weights if cluster.backend == "ray" else 0
+    cluster, store = config.cluster, stay.store
     own = {"reward workers": config.scoring.workers * WORKER_BYTES}
     if store:
         own |= {"driver": PROCESS_BYTES, "Ray": RAY_BYTES, "object store, /dev/shm": store}

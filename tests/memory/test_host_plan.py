@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from test_memory_plan import EIGHT, JOB, recipe
 
+from rlreason.cluster.ray_cluster import STORE_BYTES, store_bytes
 from rlreason.errors import ConfigError
 from rlreason.machine import HostMemory, host_memory
 from rlreason.memory.host import (
     PROCESS_BYTES,
     RAY_BYTES,
-    STORE_BYTES,
     WORKER_BYTES,
     HostPlan,
     Stay,
@@ -25,7 +25,9 @@ LARGE = HostMemory(total=2000 * GIB, available=1900 * GIB, shared=1000 * GIB)
 
 
 def plan(config: Any, stay: Stay, machine: HostMemory | None = LARGE) -> HostPlan:
-    return plan_host(config, JOB, stay, machine)
+    weights = JOB.model.parameters * JOB.model.bytes_of(config.model.dtype)
+    store = store_bytes(weights) if config.cluster.backend == "ray" else 0
+    return plan_host(config, JOB, stay._replace(store=store), machine)
 
 
 def test_on_gpus_a_machine_holds_loading_models_and_then_sleeping_engines() -> None:
