@@ -20,8 +20,7 @@ from vllm.distributed.weight_transfer import (
 from vllm.distributed.weight_transfer.ipc_engine import IPCTrainerInitInfo
 from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
 
-BUFFER_BYTES = 256 * 2**20
-"""Weights that travel together; more where one tensor is larger."""
+from rlreason.weights.buckets import BUCKET_BYTES
 
 
 class Meeting(NamedTuple):
@@ -109,7 +108,7 @@ def _terms(
     """What both halves must agree on."""
     # vLLM's buffer has a fixed size, and is to hold the largest tensor whole.
     sizes = [math.prod(meta.shape) * meta.dtype.itemsize for meta in source.metadata()]
-    buffer_bytes = max(BUFFER_BYTES, *sizes)
+    buffer_bytes = max(BUCKET_BYTES, *sizes)
     if weight_sync == "cuda_ipc":
         return IPCTrainerInitInfo(rank=rank, packed=True, packed_buffer_size_bytes=buffer_bytes)
     assert meeting is not None, "nccl has a meeting"

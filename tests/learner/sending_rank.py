@@ -63,7 +63,7 @@ def send_both_ways(learner: Any, folder: Path) -> None:
     from rlreason.weights import transfer
 
     patch, collector = pytest.MonkeyPatch(), Collector()
-    patch.setattr(transfer, "BUFFER_BYTES", BUFFER_BYTES)
+    patch.setattr(transfer, "BUCKET_BYTES", BUFFER_BYTES)
     cuda_fakes.fake_cuda(patch, gpu=learner.rank)
     wire = cuda_fakes.fake_nccl(patch)
     collector.meet(wire)
