@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from rlreason.build_writers import load_local
-from rlreason.config import CftConfig, GrpoConfig, RolloutSection, WriterSection
+from rlreason.config import CftConfig, RolloutSection, WriterSection
 from rlreason.memory.host import require_host
 from rlreason.memory.shape import model_shape
 from rlreason.memory.stages import Stage, StagePlan, plan_stages, require_stages
@@ -25,13 +25,12 @@ def memory_stages(config: CftConfig, checked: CftPlan) -> StagePlan:
     """What each stage that loads a model will hold."""
     from rlreason.rollout.memory import MAX_SHARE
 
-    recipe = checked.grpo
-    job = checked.plan.memory_job
+    recipe, job = checked.grpo, checked.plan.memory_job
     evaluated = job._replace(max_len=checked.max_len)
     return plan_stages(
         [
-            *_writing(config, checked, recipe),
-            _training(config, checked, recipe),
+            *_writing(config, checked),
+            _training(config, checked),
             Stage("evaluation", "engine", recipe, evaluated, "evaluation.vllm"),
         ],
         cache_share=MAX_SHARE,
@@ -64,8 +63,8 @@ def require_stages_fit(config: CftConfig, plan: StagePlan) -> None:
     require_host(plan.host, config.cluster)
 
 
-def _training(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Stage:
-    learner = config.learner
+def _training(config: CftConfig, checked: CftPlan) -> Stage:
+    recipe, learner = checked.grpo, config.learner
     if learner.lora is not None:  # dropout is of no weight here, and refused where engines sample
         lora = learner.lora.model_copy(update={"dropout": 0.0})
         learner = learner.model_copy(update={"lora": lora})
@@ -76,13 +75,13 @@ def _training(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Stage:
     return Stage("training", "learner", trained, job, "")
 
 
-def _writing(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Iterator[Stage]:
+def _writing(config: CftConfig, checked: CftPlan) -> Iterator[Stage]:
     """An engine for each local model that writes."""
     prompt = checked.plan.max_len - config.evaluation.max_completion_tokens
     solution = max(writer.max_tokens for writer in config.generators)
     if config.seeds.choose == "pass_rate":
         tried = checked.plan.memory_job._replace(max_len=checked.plan.max_len)
-        yield Stage("seeds", "engine", recipe, tried, "evaluation.vllm")
+        yield Stage("seeds", "engine", checked.grpo, tried, "evaluation.vllm")
     for role, writers, longest in (
         ("generators", config.generators, prompt),
         ("teachers", config.teachers, prompt + solution),  # a solution stands in the prompt
@@ -90,12 +89,11 @@ def _writing(config: CftConfig, checked: CftPlan, recipe: GrpoConfig) -> Iterato
         for writer in writers:
             if writer.kind == "local":
                 where = f"{role}.{writer.name}"
-                yield _writer(writer, where, longest + writer.max_tokens, checked, recipe)
+                yield _writer(writer, where, longest + writer.max_tokens, checked)
 
 
-def _writer(
-    writer: WriterSection, where: str, tokens: int, checked: CftPlan, recipe: GrpoConfig
-) -> Stage:
+def _writer(writer: WriterSection, where: str, tokens: int, checked: CftPlan) -> Stage:
+    recipe = checked.grpo
     local = load_local(writer, where=where)
     limit = local.position_limit
     job = checked.plan.memory_job._replace(
