@@ -39,7 +39,7 @@ def scores_of(scorer: WorkerScorer, *completions: str) -> Sequence[Score]:
     return scores
 
 
-def ends(pid: int, within_s: float = 60.0) -> bool:
+def ends(pid: int, within_s: float = 10.0) -> bool:
     """Whether process ``pid`` ends in time; a process that is gone already has ended."""
     try:
         descriptor = os.pidfd_open(pid)

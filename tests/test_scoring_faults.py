@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -29,16 +30,18 @@ BOMBS = {
 @pytest.mark.parametrize(("bomb", "outcome"), BOMBS.items())
 def test_a_bomb_scores_the_floor_and_harms_no_neighbour(bomb: str, outcome: str) -> None:
     with scorer(time_limit_s=1.0, max_infra_frac=1.0) as one_worker:
+        scores_of(one_worker, "score 0")
+        start = time.monotonic()
         before, exploded, after = scores_of(one_worker, "score 0.5", bomb, "score 0.75")
-    assert exploded.seconds < 1.0 + 2.0
+        assert time.monotonic() - start < 1.0 + 2.0
     assert (exploded.value, exploded.outcome) == (-1.0, outcome)
     assert [(good.value, good.outcome) for good in (before, after)] == [(0.5, "ok"), (0.75, "ok")]
 
 
 def test_a_thousand_mixed_completions_keep_their_order() -> None:
     chance = random.Random(0)
-    bombs = chance.choices(["hang", "exit", "segfault", "raise x", "eat 10", "kill_self"], k=30)
-    completions = [f"score {i / 1000}" for i in range(970)] + bombs
+    bombs = chance.choices(["hang", "exit", "segfault", "raise x", "eat 10", "kill_self"], k=60)
+    completions = [f"score {i / 1000}" for i in range(940)] + bombs
     chance.shuffle(completions)
     groups = [group(*completions[i : i + 8], slot=i) for i in range(0, 1000, 8)]
     with scorer(workers=2, time_limit_s=1.0) as pair:
@@ -48,7 +51,7 @@ def test_a_thousand_mixed_completions_keep_their_order() -> None:
         good = completion.startswith("score")
         expected = (float(completion.split()[1]), "ok") if good else (-1.0, BOMBS[completion])
         assert (score.value, score.outcome) == expected, completion
-    assert Counter(score.outcome for score in scores)["ok"] == 970
+    assert Counter(score.outcome for score in scores)["ok"] == 940
 
 
 def test_a_good_completion_behind_more_bombs_than_workers_waits_for_one_limit_only(
@@ -59,7 +62,9 @@ def test_a_good_completion_behind_more_bombs_than_workers_waits_for_one_limit_on
     with scorer(workers=2, time_limit_s=1.0) as pair:
         while len({score.parts["pid"] for score in scores_of(pair, *["pid"] * 8)}) < 2:
             pass  # until both have started
+        start = time.monotonic()
         scores = scores_of(pair, *bombs, "score 0.5", "score 0.25")
+        assert time.monotonic() - start < 1.0 + 2.0
     first, second = sorted(float(path.read_text()) for path in begun)
     assert second - first < 1.0  # at once: what is behind them waits for one limit
     assert [score.outcome for score in scores] == ["timeout", "timeout", "ok", "ok"]
@@ -68,7 +73,7 @@ def test_a_good_completion_behind_more_bombs_than_workers_waits_for_one_limit_on
 def test_the_limit_counts_from_dispatch_not_from_submission() -> None:
     with scorer(workers=1, time_limit_s=0.5) as alone:
         *hung, good = scores_of(alone, "hang", "hang", "hang", "score 1")
-    assert all(0.5 <= score.seconds < 1.5 for score in hung)
+    assert all(0.5 <= score.seconds < 1.0 for score in hung)
     assert good.outcome == "ok"
 
 

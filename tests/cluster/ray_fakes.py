@@ -32,7 +32,7 @@ def processes(groups: Sequence[RolloutGroup]) -> dict[str, tuple[int, int]]:
 def await_death(*gone: int) -> None:
     from process_tree import is_alive  # in the test; the fakes' own processes have no such module
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while any(map(is_alive, gone)):
         assert time.monotonic() < deadline, gone
         time.sleep(0.02)

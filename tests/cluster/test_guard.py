@@ -50,7 +50,7 @@ def test_at_the_end_of_the_block_holders_alone_are_killed(
     # This process lives on, though it has a file of the folder open.
     with (tmp_path / "log").open("w"), guarded(secret, str(tmp_path)):
         assert holder.poll() is None
-    assert holder.wait(60) == -signal.SIGKILL
+    assert holder.wait(10) == -signal.SIGKILL
     assert other.poll() is None
 
 
@@ -71,9 +71,9 @@ def test_a_killed_driver_leaves_none(
     assert holder.poll() is None
     driver.kill()
     driver.wait()
-    assert holder.wait(60) == -signal.SIGKILL
+    assert holder.wait(10) == -signal.SIGKILL
     assert other.poll() is None
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 10
     while any(map(is_alive, children)):
         assert time.monotonic() < deadline
         time.sleep(0.02)
